@@ -1,0 +1,91 @@
+/*
+ * admin.h - admin -> every process: look and act, answered as JSON or metrics.
+ *
+ * One CALL, answered by DATA × n (IPC_CREDIT, pieces of one JSON document, or of
+ * one encoded metrics list for ADM_METRICS) and END, all under the request id
+ * of the call. admin never acts without asking the owner. The operations are
+ * the commands of posternctl; which process answers which is in adm_op_owner().
+ */
+#ifndef POSTERN_PROTO_ADMIN_H
+#define POSTERN_PROTO_ADMIN_H
+
+#include "lib/ipc/wire.h"
+#include "lib/proto/roles.h"
+
+#include <stdint.h>
+
+enum {
+	ADM_CALL = 96, /* admin -> owner */
+	ADM_DATA,      /* owner -> admin, IPC_CREDIT, raw bytes */
+	ADM_END,       /* owner -> admin */
+};
+
+enum { ADM_ARGS = 3, ADM_ARG_MAX = 1024, ADM_PIECE_MAX = 64 * 1024 };
+
+enum adm_op {
+	ADM_METRICS,	    /* everyone; payload of DATA: metrics_encode() */
+	ADM_STATUS,	    /* everyone: a JSON object about itself */
+	ADM_TOPHOSTS,	    /* queue: arg0 sort word, num limit */
+	ADM_HOSTSTATUS,	    /* queue, deliver: arg0 domain */
+	ADM_SHOWRECIPIENTS, /* queue: arg0 "host"|"from"|"all", arg1 value, num
+			     * limit */
+	ADM_SHOWMESSAGE,    /* queue: num MID */
+	ADM_REMOVEMESSAGE,  /* queue: num MID */
+	ADM_HOLD,	    /* queue: num MID */
+	ADM_UNHOLD,	    /* queue: num MID */
+	ADM_DELIVERNOW,	    /* queue: arg0 domain or "" for all */
+	ADM_SUSPENDDEL,	    /* queue: arg0 domain or "" for all */
+	ADM_RESUMEDEL,	    /* queue: the same */
+	ADM_WHY,	    /* queue: num MID */
+	ADM_EXPLAIN,	    /* deliver: arg0 address or domain, arg1 sender, arg2
+			     * client address */
+	ADM_DNSFLUSH,	    /* resolver: arg0 name or "" */
+	ADM_RELOAD,	    /* supervisor */
+	ADM_DRAIN,	    /* supervisor: num deadline in ms */
+	ADM_OP_COUNT
+};
+
+struct adm_call {
+	enum adm_op op;
+	uint64_t num;
+	const char *args[ADM_ARGS]; /* "" when absent */
+};
+void adm_call_encode(struct ipc_wr *w, const struct adm_call *m);
+int adm_call_decode(struct ipc_rd *r, struct adm_call *ret);
+
+/* code 0: done. Else an HTTP-like number (400, 404, 409, 503) and the reason;
+ * what came as DATA before is then void. */
+struct adm_end {
+	uint16_t code;
+	const char *text;
+};
+void adm_end_encode(struct ipc_wr *w, const struct adm_end *m);
+int adm_end_decode(struct ipc_rd *r, struct adm_end *ret);
+
+struct ipc_chan;
+struct buf;
+
+/*
+ * Owner's side: answer call req_id with the whole document in doc, in pieces,
+ * then END{0}. When the credit is short the rest waits in the adm_reply below
+ * and goes out in the channel's on_room. A document over the bound of doc is
+ * the caller's to avoid (limits on lists).
+ */
+struct adm_reply {
+	struct adm_reply *next;
+	uint64_t req_id;
+	size_t sent, len;
+	uint8_t data[]; /* len bytes */
+};
+struct adm_peer {
+	struct ipc_chan *chan;
+	struct adm_reply *first, **last; /* replies that wait for credit */
+};
+void adm_peer_init(struct adm_peer *p, struct ipc_chan *chan);
+void adm_peer_done(struct adm_peer *p);
+int adm_reply(struct adm_peer *p, uint64_t req_id, const struct buf *doc);
+int adm_refuse(struct adm_peer *p, uint64_t req_id, uint16_t code,
+    const char *text);
+void adm_peer_room(struct adm_peer *p); /* from on_room */
+
+#endif

@@ -1,0 +1,150 @@
+/*
+ * control.h - supervisor <-> child: how a child gets what it may have, and permits.
+ *
+ * Order for the supervisor: CONFIG, then any of LISTENER, DIR, PEER, then START.
+ * The child locks itself down, then says READY. Later: PEER (a restarted peer),
+ * CONFIG (reload), DRAIN. Losing this channel means drain and exit.
+ */
+#ifndef POSTERN_PROTO_CONTROL_H
+#define POSTERN_PROTO_CONTROL_H
+
+#include "lib/ipc/wire.h"
+#include "lib/proto/roles.h"
+
+#include <stdint.h>
+
+enum {
+	/* supervisor -> child */
+	CTL_CONFIG = 16, /* + memfd with the settings blob */
+	CTL_LISTENER,	 /* + listening socket */
+	CTL_DIR,	 /* + directory */
+	CTL_PEER,	 /* + stream socket to a peer */
+	CTL_START,
+	CTL_DRAIN,
+	CTL_PERMIT_GRANT, /* reply, same request id */
+	CTL_PERMIT_WAIT,  /* reply: not now; a grant follows when it is free */
+	/* child -> supervisor */
+	CTL_READY,
+	CTL_CONFIG_DONE,
+	CTL_BROKEN, /* a peer of mine broke a rule */
+	CTL_PERMIT_ASK,
+	CTL_PERMIT_FREE,
+};
+
+/* supervisor -> child: settings. The first one before START, later ones are
+ * reloads, answered by CONFIG_DONE with the same generation. */
+struct ctl_config {
+	uint64_t generation;
+};
+void ctl_config_encode(struct ipc_wr *w, const struct ctl_config *m);
+int ctl_config_decode(struct ipc_rd *r, struct ctl_config *ret);
+
+/* A listening socket of a [listener NAME] (smtpd), or kind "http" / "control"
+ * (admin). */
+struct ctl_listener {
+	const char *kind;    /* "smtp", "http", "control" */
+	const char *name;    /* of the settings section, or "" */
+	const char *address; /* "10.0.0.1:25", "[::]:25" or a path */
+};
+void ctl_listener_encode(struct ipc_wr *w, const struct ctl_listener *m);
+int ctl_listener_decode(struct ipc_rd *r, struct ctl_listener *ret);
+
+/* A directory of the child's own (queue: state_dir/queue). path is for opening
+ * by name before the lock-down (LMDB) and for messages. */
+struct ctl_dir {
+	const char *path;
+};
+void ctl_dir_encode(struct ipc_wr *w, const struct ctl_dir *m);
+int ctl_dir_decode(struct ipc_rd *r, struct ctl_dir *ret);
+
+struct ctl_peer {
+	enum role role;
+	uint32_t instance;
+};
+void ctl_peer_encode(struct ipc_wr *w, const struct ctl_peer *m);
+int ctl_peer_decode(struct ipc_rd *r, struct ctl_peer *ret);
+
+/* All is there: lock down and work. uid and gid are 0 when the child keeps its
+ * user (not started as root); chroot_dir is then "". */
+struct ctl_start {
+	uint32_t uid, gid;
+	const char *chroot_dir;
+	uint32_t max_fds; /* RLIMIT_NOFILE */
+};
+void ctl_start_encode(struct ipc_wr *w, const struct ctl_start *m);
+int ctl_start_decode(struct ipc_rd *r, struct ctl_start *ret);
+
+/* Take nothing new, finish what is open within the deadline, exit 0. */
+struct ctl_drain {
+	uint32_t deadline_ms;
+};
+void ctl_drain_encode(struct ipc_wr *w, const struct ctl_drain *m);
+int ctl_drain_decode(struct ipc_rd *r, struct ctl_drain *ret);
+
+/* child -> supervisor. locks: what could not be applied, for one log line. */
+struct ctl_ready {
+	const char *missing; /* "" or "chroot, separate user" */
+};
+void ctl_ready_encode(struct ipc_wr *w, const struct ctl_ready *m);
+int ctl_ready_decode(struct ipc_rd *r, struct ctl_ready *ret);
+
+struct ctl_config_done {
+	uint64_t generation;
+	bool ok;
+	const char *text; /* why not */
+};
+void ctl_config_done_encode(struct ipc_wr *w, const struct ctl_config_done *m);
+int ctl_config_done_decode(struct ipc_rd *r, struct ctl_config_done *ret);
+
+/* The peer at the other end of one of my channels broke a rule: restart it. */
+struct ctl_broken {
+	enum role role;
+	uint32_t instance;
+	const char *text;
+};
+void ctl_broken_encode(struct ipc_wr *w, const struct ctl_broken *m);
+int ctl_broken_decode(struct ipc_rd *r, struct ctl_broken *ret);
+
+/*
+ * The right to hold one outbound connection (DESIGN 6). The request names every
+ * counter that it would raise, each with its limit; the ledger grants when all
+ * are below. Text of a key: "system", "tls", "domain:example.com",
+ * "domain@gateway:…", "ip:example.com/192.0.2.1", "site:*.google.com".
+ */
+enum { PERMIT_KEYS_MAX = 8, PERMIT_KEY_LEN_MAX = 700 };
+struct permit_key {
+	const char *name;
+	uint32_t limit;
+};
+struct ctl_permit_ask {
+	uint32_t n_keys;
+	struct permit_key keys[PERMIT_KEYS_MAX];
+};
+void ctl_permit_ask_encode(struct ipc_wr *w, const struct ctl_permit_ask *m);
+int ctl_permit_ask_decode(struct ipc_rd *r, struct ctl_permit_ask *ret);
+
+/* A lease; it dies with its holder. permit_id is never 0. */
+struct ctl_permit_grant {
+	uint64_t permit_id;
+};
+void ctl_permit_grant_encode(struct ipc_wr *w,
+    const struct ctl_permit_grant *m);
+int ctl_permit_grant_decode(struct ipc_rd *r, struct ctl_permit_grant *ret);
+
+/* The request waits in order behind this key; a grant follows, or the child
+ * gives up with PERMIT_FREE{0} and the same request id. retry_ms > 0: the
+ * waiting room is full; ask again then, nothing is kept. */
+struct ctl_permit_wait {
+	uint32_t key; /* index of the key that is full */
+	uint32_t retry_ms;
+};
+void ctl_permit_wait_encode(struct ipc_wr *w, const struct ctl_permit_wait *m);
+int ctl_permit_wait_decode(struct ipc_rd *r, struct ctl_permit_wait *ret);
+
+struct ctl_permit_free {
+	uint64_t permit_id;
+};
+void ctl_permit_free_encode(struct ipc_wr *w, const struct ctl_permit_free *m);
+int ctl_permit_free_decode(struct ipc_rd *r, struct ctl_permit_free *ret);
+
+#endif
