@@ -432,8 +432,9 @@ ipc_chan_flush(struct ipc_chan *c)
 		}
 		if (n < 0 && errno == EINTR)
 			continue;
-		if (n < 0 && (errno == EAGAIN || errno == ETOOMANYREFS ||
-				 errno == ENOBUFS)) {
+		if (n < 0 &&
+		    (errno == EAGAIN || errno == ETOOMANYREFS ||
+			errno == ENOBUFS)) {
 			poll_for(c, UV_READABLE | UV_WRITABLE);
 			return;
 		}
@@ -522,8 +523,7 @@ on_credit_back(struct ipc_chan *c, struct ipc_rd *rd)
 {
 	uint32_t n = ipc_rd_u32(rd);
 
-	if (ipc_rd_end(rd) < 0 || !c->up ||
-	    c->credit + n > 64u * 1024 * 1024)
+	if (ipc_rd_end(rd) < 0 || !c->up || c->credit + n > 64u * 1024 * 1024)
 		return PE_PROTO;
 	c->credit += n;
 	c->wants_room = true;
@@ -617,8 +617,8 @@ parse_frames(struct ipc_chan *c)
 		if (r == 0) {
 			if (buf_len(&c->in) < IPC_HEADER_LEN + (size_t)h.len)
 				return;
-			r = dispatch(c, &h, rule,
-			    buf_data(&c->in) + IPC_HEADER_LEN);
+			r = dispatch(
+			    c, &h, rule, buf_data(&c->in) + IPC_HEADER_LEN);
 		}
 		if (r < 0) {
 			(void)snprintf(text, sizeof(text),
@@ -645,8 +645,8 @@ collect_fds(struct ipc_chan *c, struct msghdr *mh)
 			continue;
 		n = (cm->cmsg_len - CMSG_LEN(0)) / sizeof(int);
 		for (i = 0; i < n; i++) {
-			memcpy(&fd, CMSG_DATA(cm) + i * sizeof(int),
-			    sizeof(int));
+			memcpy(
+			    &fd, CMSG_DATA(cm) + i * sizeof(int), sizeof(int));
 			if (ok && c->n_fds_in < FDS_IN) {
 				c->fds_in[c->n_fds_in++] = fd;
 			} else {

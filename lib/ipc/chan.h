@@ -114,14 +114,14 @@ void ipc_chan_free(struct ipc_chan *c);
  * (the frame is dropped whole); PE_TOO_LONG over IPC_FRAME_MAX. fd -1: none;
  * else it is taken, also on failure.
  */
-struct ipc_wr *ipc_send_begin(struct ipc_chan *c, uint16_t type,
-    uint64_t req_id);
+struct ipc_wr *ipc_send_begin(
+    struct ipc_chan *c, uint16_t type, uint64_t req_id);
 int ipc_send_end(struct ipc_chan *c, int fd);
 
 /* The same for a frame that counts against the peer's window. Check
  * ipc_chan_credit() first; sending beyond it is PE_FULL. */
-struct ipc_wr *ipc_send_begin_credit(struct ipc_chan *c, uint16_t type,
-    uint64_t req_id);
+struct ipc_wr *ipc_send_begin_credit(
+    struct ipc_chan *c, uint16_t type, uint64_t req_id);
 
 /* Payload bytes that may be sent as IPC_CREDIT now. */
 size_t ipc_chan_credit(const struct ipc_chan *c);

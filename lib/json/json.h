@@ -27,7 +27,8 @@ void json_obj(struct json *j, const char *name);
 void json_arr(struct json *j, const char *name);
 void json_end_obj(struct json *j);
 void json_end_arr(struct json *j);
-void json_str(struct json *j, const char *name, const char *value); /* NULL: null */
+void json_str(
+    struct json *j, const char *name, const char *value); /* NULL: null */
 void json_strn(struct json *j, const char *name, const char *value, size_t len);
 void json_int(struct json *j, const char *name, int64_t value);
 void json_uint(struct json *j, const char *name, uint64_t value);

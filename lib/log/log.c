@@ -27,7 +27,7 @@ static struct {
 	enum log_format format;
 	enum log_level level;
 	char proc[32];
-	size_t chunk; /* most bytes in one write */
+	size_t chunk; /* most bytes in one write; 1: one line (datagrams) */
 	char mem[GATHER_MAX];
 	size_t len;
 	uint64_t lost;
@@ -48,8 +48,12 @@ log_init(int fd, enum log_format format, enum log_level level, const char *proc)
 	(void)snprintf(lg.proc, sizeof(lg.proc), "%s", proc);
 	/* a regular file opened for append takes any size in one piece */
 	lg.chunk = PIPE_BUF;
-	if (fstat(fd, &st) == 0 && S_ISREG(st.st_mode))
-		lg.chunk = GATHER_MAX;
+	if (fstat(fd, &st) == 0) {
+		if (S_ISREG(st.st_mode))
+			lg.chunk = GATHER_MAX;
+		else if (S_ISSOCK(st.st_mode))
+			lg.chunk = 1;
+	}
 }
 
 void
@@ -157,7 +161,11 @@ write_all(void)
 
 	while (done < lg.len) {
 		n = lg.len - done;
-		if (n > lg.chunk) {
+		if (lg.chunk == 1) {
+			const char *nl = memchr(lg.mem + done, '\n', n);
+
+			n = nl == NULL ? n : (size_t)(nl - lg.mem) + 1 - done;
+		} else if (n > lg.chunk) {
 			/* cut at the last line end that fits */
 			n = lg.chunk;
 			while (n > 0 && lg.mem[done + n - 1] != '\n')

@@ -38,7 +38,7 @@ struct child {
 	struct conf *conf; /* the set in force; replaced by reload */
 	struct child_listener listeners[CHILD_LISTENERS_MAX];
 	size_t n_listeners;
-	int dir_fd;	    /* own directory, or -1 */
+	int dir_fd;	     /* own directory, or -1 */
 	char dir_path[4096]; /* its path before the chroot, or "" */
 	bool draining;
 	/* private to child.c */
@@ -56,7 +56,6 @@ struct child {
  * Those that return int: 0, or negative after having logged why. */
 struct child_spec {
 	enum role role;
-	uint32_t conf_files; /* CONF_FILES_* entitlement of lib/conf */
 	/* before the lock-down, as the starting user; see child_as_user() */
 	int (*setup)(struct child *c, void *arg);
 	/* after it: create handles, start listening */
@@ -67,17 +66,21 @@ struct child_spec {
 	    uint32_t instance, int fd);
 	/* new is the child's when 0 is returned and c->conf is switched to it
 	 * afterwards; old is freed by the caller after this. */
-	int (*on_reload)(struct child *c, void *arg, const struct conf *old_conf,
-	    struct conf *new_conf);
+	int (*on_reload)(struct child *c, void *arg,
+	    const struct conf *old_conf, struct conf *new_conf);
 	/* take nothing new; call child_done() when all is finished. Called
 	 * once. */
 	void (*on_drain)(struct child *c, void *arg, int64_t deadline_ms);
 	/* replies to permit requests (deliver only); req_id as asked */
-	void (*on_permit_grant)(struct child *c, void *arg, uint64_t req_id,
-	    uint64_t permit_id);
+	void (*on_permit_grant)(
+	    struct child *c, void *arg, uint64_t req_id, uint64_t permit_id);
 	void (*on_permit_wait)(struct child *c, void *arg, uint64_t req_id,
 	    const struct ctl_permit_wait *m);
-	/* calls of admin that reach the supervisor go elsewhere; unused here */
+	/* replies of the supervisor to child_adm_call() (admin only) */
+	void (*on_adm_data)(struct child *c, void *arg, uint64_t req_id,
+	    const uint8_t *data, size_t len);
+	void (*on_adm_end)(struct child *c, void *arg, uint64_t req_id,
+	    uint16_t code, const char *text);
 };
 
 /* The whole life; returns the exit code for main(). */
@@ -88,8 +91,8 @@ void child_done(struct child *c);
 
 /* A peer broke a rule: tell the supervisor, who restarts it. From on_down with
  * why other than PE_GONE. Logs one warning. */
-void child_peer_broken(struct child *c, enum role role, uint32_t instance,
-    const char *text);
+void child_peer_broken(
+    struct child *c, enum role role, uint32_t instance, const char *text);
 
 /*
  * Between these two (setup() only) the effective user is the one that the child
@@ -100,9 +103,13 @@ int child_as_user(struct child *c);
 int child_as_root(struct child *c);
 
 /* Permits (deliver): ask, give back, give up waiting. 0 or an ipc error. */
-int child_permit_ask(struct child *c, uint64_t req_id,
-    const struct ctl_permit_ask *m);
+int child_permit_ask(
+    struct child *c, uint64_t req_id, const struct ctl_permit_ask *m);
 int child_permit_free(struct child *c, uint64_t permit_id);
 int child_permit_cancel(struct child *c, uint64_t req_id);
+
+/* A call of lib/proto/admin.h to the supervisor (admin only). */
+struct adm_call;
+int child_adm_call(struct child *c, uint64_t req_id, const struct adm_call *m);
 
 #endif

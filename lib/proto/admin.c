@@ -76,8 +76,7 @@ adm_peer_done(struct adm_peer *p)
 }
 
 int
-adm_refuse(struct adm_peer *p, uint64_t req_id, uint16_t code,
-    const char *text)
+adm_refuse(struct adm_peer *p, uint64_t req_id, uint16_t code, const char *text)
 {
 	struct adm_end end = { code, text };
 
@@ -101,8 +100,8 @@ adm_peer_room(struct adm_peer *p)
 				n = ADM_PIECE_MAX;
 			if (n > credit)
 				return; /* on_room comes with credit */
-			w = ipc_send_begin_credit(p->chan, ADM_DATA,
-			    rep->req_id);
+			w = ipc_send_begin_credit(
+			    p->chan, ADM_DATA, rep->req_id);
 			out = w->b;
 			if (w->err == 0)
 				w->err = buf_put(out, rep->data + rep->sent, n);

@@ -37,11 +37,11 @@ enum adm_op {
 	ADM_SUSPENDDEL,	    /* queue: arg0 domain or "" for all */
 	ADM_RESUMEDEL,	    /* queue: the same */
 	ADM_WHY,	    /* queue: num MID */
-	ADM_EXPLAIN,	    /* deliver: arg0 address or domain, arg1 sender, arg2
+	ADM_EXPLAIN,  /* deliver: arg0 address or domain, arg1 sender, arg2
 			     * client address */
-	ADM_DNSFLUSH,	    /* resolver: arg0 name or "" */
-	ADM_RELOAD,	    /* supervisor */
-	ADM_DRAIN,	    /* supervisor: num deadline in ms */
+	ADM_DNSFLUSH, /* resolver: arg0 name or "" */
+	ADM_RELOAD,   /* supervisor */
+	ADM_DRAIN,    /* supervisor: num deadline in ms */
 	ADM_OP_COUNT
 };
 
@@ -84,8 +84,8 @@ struct adm_peer {
 void adm_peer_init(struct adm_peer *p, struct ipc_chan *chan);
 void adm_peer_done(struct adm_peer *p);
 int adm_reply(struct adm_peer *p, uint64_t req_id, const struct buf *doc);
-int adm_refuse(struct adm_peer *p, uint64_t req_id, uint16_t code,
-    const char *text);
+int adm_refuse(
+    struct adm_peer *p, uint64_t req_id, uint16_t code, const char *text);
 void adm_peer_room(struct adm_peer *p); /* from on_room */
 
 #endif

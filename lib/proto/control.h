@@ -3,7 +3,8 @@
  *
  * Order for the supervisor: CONFIG, then any of LISTENER, DIR, PEER, then START.
  * The child locks itself down, then says READY. Later: PEER (a restarted peer),
- * CONFIG (reload), DRAIN. Losing this channel means drain and exit.
+ * CONFIG (reload), LOG (rotated), DRAIN. On admin's channel the messages of
+ * admin.h travel too; the supervisor is their owner. Losing this channel means drain and exit.
  */
 #ifndef POSTERN_PROTO_CONTROL_H
 #define POSTERN_PROTO_CONTROL_H
@@ -23,6 +24,7 @@ enum {
 	CTL_DRAIN,
 	CTL_PERMIT_GRANT, /* reply, same request id */
 	CTL_PERMIT_WAIT,  /* reply: not now; a grant follows when it is free */
+	CTL_LOG,	  /* + descriptor: write the log there from now on */
 	/* child -> supervisor */
 	CTL_READY,
 	CTL_CONFIG_DONE,
@@ -127,8 +129,8 @@ int ctl_permit_ask_decode(struct ipc_rd *r, struct ctl_permit_ask *ret);
 struct ctl_permit_grant {
 	uint64_t permit_id;
 };
-void ctl_permit_grant_encode(struct ipc_wr *w,
-    const struct ctl_permit_grant *m);
+void ctl_permit_grant_encode(
+    struct ipc_wr *w, const struct ctl_permit_grant *m);
 int ctl_permit_grant_decode(struct ipc_rd *r, struct ctl_permit_grant *ret);
 
 /* The request waits in order behind this key; a grant follows, or the child

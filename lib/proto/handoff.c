@@ -76,8 +76,9 @@ hand_pull_decode(struct ipc_rd *r, struct hand_pull *ret)
 	ret->dest_id = ipc_rd_u64(r);
 	ret->max_messages = ipc_rd_u32(r);
 	ret->max_rcpts = ipc_rd_u32(r);
-	require(r, ret->max_messages > 0 && ret->max_rcpts > 0 &&
-		       ret->max_rcpts <= HAND_RCPTS_MAX);
+	require(r,
+	    ret->max_messages > 0 && ret->max_rcpts > 0 &&
+		ret->max_rcpts <= HAND_RCPTS_MAX);
 	return ipc_rd_end(r);
 }
 

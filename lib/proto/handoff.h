@@ -40,8 +40,9 @@ enum {
 };
 
 enum {
-	HAND_RCPTS_MAX = 100,	      /* recipients in one MESSAGE */
-	HAND_INLINE_MAX = 16 * 1024, /* body bytes inside a frame; larger: file */
+	HAND_RCPTS_MAX = 100, /* recipients in one MESSAGE */
+	HAND_INLINE_MAX =
+	    16 * 1024, /* body bytes inside a frame; larger: file */
 };
 
 /* Room for this many more destinations (adds up). */
@@ -121,10 +122,10 @@ struct hand_rcpt_result {
 	uint32_t rid;
 	enum outcome outcome; /* DELIVERED, DEFERRED or FAILED */
 	enum reason reason;
-	uint16_t code;	      /* SMTP reply code, 0 when there was none */
-	const char *status;   /* "4.7.5", the remote's where it sent one */
-	const char *reply;    /* reply text without code, cut; "" */
-	bool relayed;	      /* delivered to a hop without DSN (DSN-08) */
+	uint16_t code;	    /* SMTP reply code, 0 when there was none */
+	const char *status; /* "4.7.5", the remote's where it sent one */
+	const char *reply;  /* reply text without code, cut; "" */
+	bool relayed;	    /* delivered to a hop without DSN (DSN-08) */
 };
 struct hand_result {
 	uint64_t dest_id;

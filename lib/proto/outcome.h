@@ -52,7 +52,7 @@ enum reason {
 	REASON_DISCARDED,	/* route /dev/null */
 	REASON_REMOVED,		/* by an operator */
 	REASON_HELD,
-	REASON_STORE,		/* our own store refused */
+	REASON_STORE, /* our own store refused */
 	REASON_DRAINING,
 	REASON_COUNT
 };

@@ -14,7 +14,7 @@
 
 enum {
 	RESOLVE_ASK = 16, /* client -> resolver */
-	RESOLVE_ANSWER,	  /* resolver -> client: the flat bytes of lib/dns/dns.h,
+	RESOLVE_ANSWER, /* resolver -> client: the flat bytes of lib/dns/dns.h,
 			   * dns_answer_encode() */
 };
 

@@ -27,9 +27,9 @@ bool role_talks(enum role a, enum role b);
 enum {
 	TEXT_DOMAIN_MAX = 255,
 	TEXT_ADDRESS_MAX = 512, /* a path with UTF-8 and quoting */
-	TEXT_NAME_MAX = 255,	/* names of settings: gateway, profile, listener */
-	TEXT_XTEXT_MAX = 1600,	/* ORCPT or ENVID, still encoded */
-	TEXT_REPLY_MAX = 1024,	/* of a remote reply, cut */
+	TEXT_NAME_MAX = 255, /* names of settings: gateway, profile, listener */
+	TEXT_XTEXT_MAX = 1600, /* ORCPT or ENVID, still encoded */
+	TEXT_REPLY_MAX = 1024, /* of a remote reply, cut */
 	TEXT_REASON_MAX = 512,
 };
 

@@ -32,11 +32,11 @@ enum {
 
 /* Message flags; they travel with the message to deliver. */
 enum {
-	MSG_8BIT = 1,	      /* body has bytes over 127 */
-	MSG_SMTPUTF8 = 2,     /* MAIL had SMTPUTF8 */
-	MSG_REQUIRETLS = 4,   /* MAIL had REQUIRETLS */
-	MSG_TLS_OPTIONAL = 8, /* header said TLS-Required: No */
-	MSG_GENERATED = 16,   /* made by us: a notice */
+	MSG_8BIT = 1,		/* body has bytes over 127 */
+	MSG_SMTPUTF8 = 2,	/* MAIL had SMTPUTF8 */
+	MSG_REQUIRETLS = 4,	/* MAIL had REQUIRETLS */
+	MSG_TLS_OPTIONAL = 8,	/* header said TLS-Required: No */
+	MSG_GENERATED = 16,	/* made by us: a notice */
 	MSG_BODY_8BITMIME = 32, /* MAIL had BODY=8BITMIME */
 	MSG_FLAGS_ALL = 63,
 };
