@@ -24,7 +24,7 @@ enum {
 	DNS_TEXT_SIZE = 1024,	     /* storage for any name, escaped */
 	DNS_CHAIN_MAX = 16,	     /* CNAME links that are followed */
 	DNS_ANSWER_MAX = 256 * 1024, /* bytes of an encoded answer */
-	DNS_ANSWER_RRS_MAX = 4096,   /* records of one answer */
+	DNS_ANSWER_RRS_MAX = 1024,   /* records of one answer */
 	DNS_REASON_SIZE = 320,	     /* storage for the reason text */
 	DNS_EDE_NONE = 0xffff,	     /* no extended error (RFC 8914) came */
 };
