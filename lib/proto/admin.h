@@ -45,6 +45,36 @@ enum adm_op {
 	ADM_OP_COUNT
 };
 
+/*
+ * The documents. Fields may be added, none changed; times are RFC 3339 text,
+ * null where there is none; "state" of a destination is "up", "down",
+ * "throttled", "suspended" or "unknown"; of a recipient "queued" (due now),
+ * "deferred", "active" (with a worker), "held", "suspended". posternctl prints
+ * them, docs/api.md tells them to everyone else.
+ *
+ * STATUS        what the process thinks of itself; free, flat where possible
+ * TOPHOSTS      {hosts: [{domain, gateway, state, active, connections,
+ *               delivered, soft, hard}]} sorted by the word in arg0 ("active",
+ *               "connections", "delivered", "soft", "hard"), at most num
+ * HOSTSTATUS    queue: {domain, destinations: [{gateway, state, active (queued
+ *               recipients), deferred, in_flight, delivered, soft, hard,
+ *               suspended, retries, next_attempt, last_error}]}, 404 when it
+ *               knows none; deliver: {domain, destinations: [{gateway,
+ *               connections, last_5xx, last_tls_error, hosts: [{host, address,
+ *               state}]}]}, an empty list when it knows none
+ * SHOWRECIPIENTS {recipients: [{mid, rid, sender, address, gateway, state,
+ *               attempts, next_attempt, size}], truncated: bool}
+ * SHOWMESSAGE   {mid, sender, size, accepted, expires, held, listener,
+ *               recipients: [as in WHY]}
+ * WHY           {mid, recipients: [{rid, address, state, reason, attempts,
+ *               last_reply, next_attempt, expires}]}
+ * EXPLAIN       control.md, "JSON that others rely on"
+ * REMOVEMESSAGE, HOLD, UNHOLD, DELIVERNOW, SUSPENDDEL, RESUMEDEL, DNSFLUSH
+ *               {changed: how many recipients, destinations or cache entries}
+ * RELOAD        {generation, warnings: [text]}; refused with 409 and the first
+ *               problem as text
+ * DRAIN         {deadline_ms}, before anything stops
+ */
 struct adm_call {
 	enum adm_op op;
 	uint64_t num;
