@@ -75,12 +75,13 @@ struct mail_scan {
 	char from[MAIL_CAPTURE + 1];
 
 	/* inside */
+	uint8_t state;
+	uint8_t field;	  /* which of the known fields is open, or none */
+	uint64_t line_at; /* where the line that is being read began */
+	size_t name_len, value_len;
 	char name[32];
 	char value[MAIL_CAPTURE + 1];
-	size_t name_len, value_len;
-	uint8_t state;
-	unsigned tls_required;
-	bool tls_required_bad;
+	unsigned tls_required; /* fields seen */
 };
 
 void mail_scan_init(struct mail_scan *s);

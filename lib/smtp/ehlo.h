@@ -69,7 +69,7 @@ bool smtp_ehlo_has_auth(const struct smtp_ehlo *ehlo, const char *mechanism);
 const char *smtp_ext_name(uint32_t bit);
 
 /*
- * Append our reply to EHLO: "250-HOST greets you" and one line for each
+ * Append our reply to EHLO: "250-HOST" and one line for each
  * extension in ehlo->ext (SIZE with its number when not 0, AUTH with its
  * mechanisms when there are any, LIMITS when a value is set). No enhanced
  * codes (RFC 2034, 4). 0, PE_FULL or -ENOMEM.

@@ -29,8 +29,8 @@ enum {
  */
 struct smtp_reply {
 	int code;		   /* 200..599 */
-	struct smtp_status status; /* of the first line; none when its class
-				      contradicts the code (RFC 2034, 4) */
+	struct smtp_status status; /* the first one whose class agrees with the
+				      code (RFC 2034, 4), or none */
 	unsigned lines;
 	const char *error; /* after a negative return: what is wrong, static */
 	size_t text_len;
@@ -103,8 +103,8 @@ bool smtp_reply_closes(int code, enum smtp_stage stage);
 /*
  * Append a reply of ours. text may have several lines parted by '\n'; each
  * becomes a line of the reply, and each repeats the status unless it is none
- * (RFC 2034, 4). Bytes other than printable ASCII and, with utf8, valid UTF-8
- * become '?'. Lines are cut into more lines, at a space where there is one, so
+ * (RFC 2034, 4). Bytes other than printable ASCII become '?', since a client may
+ * not have asked for UTF-8 (RFC 6531, 3.7.4). Lines are cut into more lines, at a space where there is one, so
  * that none is over 512 octets. 0, PE_FULL or -ENOMEM.
  */
 int smtp_reply_format(
