@@ -3,7 +3,8 @@
 #
 # Unit tests are cmocka programs, fuzz targets run briefly over their seeds, and
 # end-to-end tests are Python files tests/e2e/test_*.py that print one line
-# `ok NAME` or `not ok NAME` per test. The last line is `N passed, N failed`.
+# `ok NAME`, `not ok NAME` or `skip NAME - why` per test. The last line is
+# `N passed, N failed`.
 # Logs of the run lie under build/<mode>/test-logs.
 set -u
 cd "$(dirname "$0")/.."
@@ -81,6 +82,7 @@ run_e2e() {
 		else
 			echo "ok   $t ($ok)"
 		fi
+		grep '^skip ' "$log"
 	done
 }
 
