@@ -63,7 +63,7 @@ static const struct {
 	{ "X: y\r\n\r\n\xe9", 8, 1, 0, false, false, "", "", "" },
 	/* TLS-Required (RFC 8689, 5): No, in any case, and only once */
 	{ "TLS-Required: No\r\n\r\n", 20, 1, 0, true, false, "", "", "" },
-	{ "tls-required:\r\n nO \r\n\r\n", 24, 1, 0, true, false, "", "", "" },
+	{ "tls-required:\r\n nO \r\n\r\n", 23, 1, 0, true, false, "", "", "" },
 	{ "TLS-Required: Yes\r\n\r\n", 21, 1, 0, false, false, "", "", "" },
 	{ "TLS-Required: No way\r\n\r\n", 24, 1, 0, false, false, "", "", "" },
 	{ "TLS-Required:\r\n\r\n", 17, 1, 0, false, false, "", "", "" },
