@@ -433,6 +433,11 @@ struct conf_errors {
 };
 /* Zero-initialise before use. */
 void conf_errors_done(struct conf_errors *errs);
+/* Add a problem that concerns a file as a whole. */
+void conf_errors_tell(struct conf_errors *errs, const char *file,
+    const char *fmt, ...) __attribute__((format(printf, 3, 4)));
+/* {"ok", "errors": [{file, line, column, message}], "warnings": [...], ...} */
+void conf_errors_print_json(const struct conf_errors *errs, FILE *out);
 /* One line each, "DIR/FILE:LINE: error: TEXT", then "and N more" where so. */
 void conf_errors_print(
     const struct conf_errors *errs, const char *dir, FILE *out);

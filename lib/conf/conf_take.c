@@ -1,0 +1,796 @@
+/*
+ * conf_take.c - what a section means: references, rules between keys, lookup
+ * tables, and the files that settings name.
+ *
+ * conf_build.c calls conf_take() once for each section, in the order of the
+ * schema, so that a reference only looks back. A broken rule is told and the
+ * set refused later; nothing here stops at the first.
+ */
+#include <arpa/inet.h>
+#include <ctype.h>
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "lib/base/err.h"
+#include "lib/conf/conf_build.h"
+
+#define SECRET_MAX  ((size_t)1 << 20)  /* certificates, keys, passwords */
+#define LIST_MAX    ((size_t)64 << 20) /* authorities, users */
+#define LISTENS_MAX 1000
+
+/* Append elem to one of the set's arrays. Returns its index, or -ENOMEM. */
+static int
+push(struct conf_build *b, enum conf_section_id id, void *array_ptr, size_t *n,
+    const void *elem)
+{
+	size_t size = conf_schema[id].size;
+	void *array, *bigger;
+
+	memcpy(&array, array_ptr, sizeof(array));
+	if (*n == b->cap[id]) {
+		b->cap[id] = b->cap[id] == 0 ? 8 : b->cap[id] * 2;
+		bigger = reallocarray(array, b->cap[id], size);
+		if (bigger == NULL)
+			return -ENOMEM;
+		array = bigger;
+		memcpy(array_ptr, &array, sizeof(array));
+	}
+	memcpy((char *)array + *n * size, elem, size);
+	return (int)(*n)++;
+}
+
+static int
+put_name(struct conf_map *map, const char *name, int index)
+{
+	uint32_t other;
+
+	if (index < 0)
+		return index;
+	return conf_map_put(map, name, strlen(name), (uint32_t)index, &other) <
+		0
+	    ? -ENOMEM
+	    : 0;
+}
+
+static const char *
+section_name(const struct conf_where *w)
+{
+	return w->sect == NULL ? "default" : w->sect->name;
+}
+
+/* Was the value of this key refused already? */
+static bool
+is_bad(const struct conf_where *w, const char *key)
+{
+	return (w->bad >> conf_key_find(w->schema, key, strlen(key)) & 1) != 0;
+}
+
+/* A key that has no default and must be given. */
+static void
+need(const struct conf_where *w, const char *key, bool there)
+{
+	if (!there && !is_bad(w, key))
+		conf_where_error(w, conf_where_given(w, key) ? key : NULL,
+		    false, "found no %s in [%s], wanted one", key,
+		    w->schema->title);
+}
+
+/*
+ * Read a file that a setting names into the set, once. Missing ones are told,
+ * unless missing is not NULL: then it says so.
+ */
+static int
+need_file(const struct conf_where *w, const char *key, const char *path,
+    size_t max, bool *ret_missing)
+{
+	const struct conf_source *src = w->b->src;
+	uint8_t *data = NULL;
+	const uint8_t *have;
+	size_t len = 0;
+	int r;
+
+	if (!src->named_files || path == NULL ||
+	    conf_file(w->b->conf, path, &have, &len) == 0)
+		return 0;
+	r = src->read(src->arg, path, max, &data, &len);
+	if (r == 0)
+		return conf_file_add(w->b->conf, path, data, len);
+	if (r == -ENOMEM)
+		return r;
+	if (r == -ENOENT && ret_missing != NULL)
+		*ret_missing = true;
+	else
+		conf_where_error(w, key, false, "%s: cannot read '%s': %s", key,
+		    path, err_str(r));
+	return 0;
+}
+
+static const struct conf_certificate *
+find_certificate(const struct conf *conf, const char *name)
+{
+	size_t i;
+
+	for (i = 0; name != NULL && i < conf->n_certificates; i++)
+		if (strcmp(conf->certificates[i].name, name) == 0)
+			return &conf->certificates[i];
+	return NULL;
+}
+
+/* "[certificate x]" named by a key does not exist. */
+static void
+dangling(const struct conf_where *w, const char *key, const char *kind,
+    const char *file, const char *name)
+{
+	conf_where_error(w, key, false,
+	    "%s: found '%s', wanted a [%s NAME] that exists in %s", key, name,
+	    kind, file);
+}
+
+/* ---- postern.conf -------------------------------------------------------- */
+
+static int
+take_certificate(struct conf_where *w, void *base)
+{
+	struct conf_certificate *c = base;
+	struct conf *conf = w->b->conf;
+	int r;
+
+	c->name = section_name(w);
+	need(w, "cert_file", c->cert_file != NULL);
+	need(w, "key_file", c->key_file != NULL);
+	r = need_file(w, "cert_file", c->cert_file, SECRET_MAX, NULL);
+	if (r == 0)
+		r = need_file(w, "key_file", c->key_file, SECRET_MAX, NULL);
+	if (r == 0)
+		r = push(
+		    w->b, w->id, &conf->certificates, &conf->n_certificates, c);
+	return r < 0 ? r : 0;
+}
+
+static int
+take_credential(struct conf_where *w, void *base)
+{
+	struct conf_credential *c = base;
+	struct conf *conf = w->b->conf;
+	int r;
+
+	c->name = section_name(w);
+	need(w, "user", c->user != NULL);
+	need(w, "secret_file", c->secret_file != NULL);
+	r = need_file(w, "secret_file", c->secret_file, SECRET_MAX, NULL);
+	if (r == 0)
+		r = push(
+		    w->b, w->id, &conf->credentials, &conf->n_credentials, c);
+	return r < 0 ? r : 0;
+}
+
+static int
+take_postern(struct conf_where *w, void *base)
+{
+	struct conf_node *n = base;
+	const char *why, *host = w->b->src->hostname;
+	char name[256];
+
+	need(w, "state_dir", n->state_dir != NULL);
+	need(w, "run_dir", n->run_dir != NULL);
+	need(w, "user_prefix", n->user_prefix != NULL || n->user != NULL);
+	if (n->hostname == NULL && !is_bad(w, "hostname")) {
+		if (host == NULL ||
+		    !conf_domain_normalise(host, strlen(host), name, &why)) {
+			conf_where_error(w, "hostname", false,
+			    "hostname: found none, and the host's own name is "
+			    "no help, wanted a full host name");
+			(void)snprintf(name, sizeof(name), "localhost");
+		} else if (strchr(name, '.') == NULL) {
+			conf_where_error(w, "hostname", true,
+			    "hostname: the host calls itself '%s', which is "
+			    "not a full name; many servers refuse it",
+			    name);
+		}
+		n->hostname = conf_strndup(w->b->conf, name, strlen(name));
+		if (n->hostname == NULL)
+			return -ENOMEM;
+	}
+	w->b->conf->node = *n;
+	return 0;
+}
+
+static int
+take_trust(struct conf_where *w, void *base)
+{
+	struct conf_trust *t = base;
+	bool missing = false;
+	int r;
+
+	r = need_file(w, "ca_file", t->ca_file, LIST_MAX,
+	    conf_where_given(w, "ca_file") ? NULL : &missing);
+	if (missing) {
+		conf_where_error(w, "ca_file", true,
+		    "ca_file: the default '%s' does not exist; no certificate "
+		    "can be verified",
+		    t->ca_file);
+		t->ca_file = NULL;
+		r = conf_where_emit(w, "ca_file", "");
+	}
+	w->b->conf->trust = *t;
+	return r;
+}
+
+static int
+take_resolver(struct conf_where *w, void *base)
+{
+	struct conf_resolver *rs = base;
+	const char *list = w->b->src->nameservers;
+	char text[1024], err[600];
+	int i;
+
+	if (rs->nameservers.n == 0 && list != NULL &&
+	    strlen(list) < sizeof(text)) {
+		i = conf_key_find(w->schema, "nameservers", 11);
+		memcpy(text, list, strlen(list) + 1);
+		if (conf_value_parse(w->b->conf, &w->schema->keys[i], text,
+			NULL, rs, err, sizeof(err)) < 0)
+			rs->nameservers.n = 0;
+	}
+	if (rs->nameservers.n == 0 && !is_bad(w, "nameservers"))
+		conf_where_error(w, "nameservers", false,
+		    "nameservers: found none, here or in the system's "
+		    "settings, wanted at least one");
+	if (rs->min_ttl_s > rs->max_ttl_s)
+		conf_where_error(w,
+		    conf_where_given(w, "min_ttl") ? "min_ttl" : "max_ttl",
+		    false, "found min_ttl above max_ttl, wanted it below");
+	w->b->conf->resolver = *rs;
+	return 0;
+}
+
+static int
+take_mta_sts(struct conf_where *w, void *base)
+{
+	struct conf_mta_sts *m = base;
+	int r;
+
+	r = need_file(w, "ca_file", m->ca_file, LIST_MAX, NULL);
+	if (m->ca_file == NULL)
+		m->ca_file = w->b->conf->trust.ca_file;
+	w->b->conf->mta_sts = *m;
+	return r;
+}
+
+static int
+take_queue(struct conf_where *w, void *base)
+{
+	struct conf_queue *q = base;
+
+	if (q->host_down_retry_ms > q->host_down_max_retry_ms)
+		conf_where_error(w,
+		    conf_where_given(w, "host_down_retry")
+			? "host_down_retry"
+			: "host_down_max_retry",
+		    false,
+		    "found host_down_retry above host_down_max_retry, wanted "
+		    "it below");
+	w->b->conf->queue = *q;
+	return 0;
+}
+
+static int
+take_delivery(struct conf_where *w, void *base)
+{
+	w->b->conf->delivery = *(struct conf_delivery *)base;
+	return 0;
+}
+
+static int
+take_log(struct conf_where *w, void *base)
+{
+	w->b->conf->log = *(struct conf_log *)base;
+	return 0;
+}
+
+/* Do two sockets get in each other's way? A wildcard takes all of its family;
+ * IPv6 listeners are IPv6 only. */
+static bool
+addrs_clash(const union conf_addr *a, const union conf_addr *b)
+{
+	static const struct in6_addr any6 = IN6ADDR_ANY_INIT;
+
+	if (a->sa.sa_family != b->sa.sa_family ||
+	    a->in.sin_port != b->in.sin_port)
+		return false;
+	if (a->sa.sa_family == AF_INET)
+		return a->in.sin_addr.s_addr == b->in.sin_addr.s_addr ||
+		    a->in.sin_addr.s_addr == INADDR_ANY ||
+		    b->in.sin_addr.s_addr == INADDR_ANY;
+	return memcmp(&a->in6.sin6_addr, &b->in6.sin6_addr, 16) == 0 ||
+	    memcmp(&a->in6.sin6_addr, &any6, 16) == 0 ||
+	    memcmp(&b->in6.sin6_addr, &any6, 16) == 0;
+}
+
+/* Note listening addresses; refuse one that is taken. */
+static int
+take_addrs(
+    const struct conf_where *w, const char *key, const struct conf_addrs *addrs)
+{
+	struct conf_build *b = w->b;
+	const struct conf_doc *doc;
+	const struct conf_ini_item *item;
+	struct conf_listen *v, *l;
+	char ip[64], first[64];
+	size_t i, k;
+
+	if (addrs->n == 0)
+		return 0;
+	doc = &b->docs[w->sect->doc];
+	item = w->at[conf_key_find(w->schema, key, strlen(key))];
+	for (i = 0; i < addrs->n; i++) {
+		if (b->n_listens >= LISTENS_MAX) {
+			conf_where_error(w, key, false,
+			    "%s: found more than %d addresses in all, wanted "
+			    "fewer",
+			    key, LISTENS_MAX);
+			return 0;
+		}
+		for (k = 0; k < b->n_listens; k++) {
+			l = &b->listens[k];
+			if (!addrs_clash(&l->addr, &addrs->v[i]))
+				continue;
+			conf_where_error(w, key, false,
+			    "%s: found %s, which %s (%s line %u) has already, "
+			    "wanted another address or port",
+			    key, conf_addr_format(&addrs->v[i], ip, sizeof(ip)),
+			    conf_addr_format(&l->addr, first, sizeof(first)),
+			    l->file, l->line);
+			break;
+		}
+		v = reallocarray(b->listens, b->n_listens + 1, sizeof(*v));
+		if (v == NULL)
+			return -ENOMEM;
+		b->listens = v;
+		v[b->n_listens++] = (struct conf_listen){ addrs->v[i],
+			doc->name, item->line, item->column };
+	}
+	return 0;
+}
+
+static int
+take_admin(struct conf_where *w, void *base)
+{
+	struct conf_admin *a = base;
+	int r;
+
+	a->cert = find_certificate(w->b->conf, a->certificate);
+	if (a->certificate != NULL && a->cert == NULL)
+		dangling(w, "certificate", "certificate", "postern.conf",
+		    a->certificate);
+	r = need_file(w, "users_file", a->users_file, LIST_MAX, NULL);
+	if (r == 0)
+		r = take_addrs(w, "listen", &a->listen);
+	w->b->conf->admin = *a;
+	return r;
+}
+
+static int
+take_cluster(struct conf_where *w, void *base)
+{
+	w->b->conf->cluster = *(struct conf_cluster *)base;
+	return 0;
+}
+
+/* TLS of a listener: is there a certificate for it? */
+static void
+check_listener_tls(const struct conf_where *w, struct conf_listener *l)
+{
+	l->cert = find_certificate(w->b->conf, l->certificate);
+	if (w->bad != 0)
+		return; /* what follows would only confuse */
+	if (l->cert == NULL && l->certificate != NULL &&
+	    conf_where_given(w, "certificate")) {
+		dangling(w, "certificate", "certificate", "postern.conf",
+		    l->certificate);
+		return;
+	}
+	if (l->cert == NULL && !conf_where_given(w, "tls")) {
+		l->tls = CONF_LTLS_NONE;
+		conf_where_error(w, NULL, true,
+		    "listener %s has no certificate: TLS is not offered",
+		    l->name);
+	} else if (l->cert == NULL && l->tls != CONF_LTLS_NONE) {
+		conf_where_error(w, "tls", false,
+		    "found tls without a certificate, wanted a [certificate "
+		    "default] or tls = none");
+	}
+	if (l->auth != CONF_AUTH_NO && l->tls == CONF_LTLS_NONE)
+		conf_where_error(w, "auth", false,
+		    "found auth without TLS, wanted a certificate and tls = "
+		    "offered, required or implicit (AUTH only inside TLS)");
+	if (l->client_ca_file != NULL && l->tls == CONF_LTLS_NONE)
+		conf_where_error(w, "client_ca_file", false,
+		    "found client_ca_file without TLS, wanted a certificate "
+		    "and tls = offered, required or implicit");
+}
+
+static int
+take_listener(struct conf_where *w, void *base)
+{
+	struct conf_listener *l = base;
+	struct conf *conf = w->b->conf;
+	union conf_addr *addrs = (union conf_addr *)l->address.v;
+	uint16_t port;
+	size_t i;
+	int r;
+
+	l->name = section_name(w);
+	need(w, "address", l->address.n > 0);
+	check_listener_tls(w, l);
+	if (l->auth != CONF_AUTH_NO && l->auth_file == NULL &&
+	    !is_bad(w, "auth_file"))
+		conf_where_error(w, "auth", false,
+		    "found auth without auth_file, wanted one");
+	l->profile = l->bounce_profile == NULL
+	    ? &conf->profiles[0]
+	    : conf_profile_lookup(conf, l->bounce_profile);
+	if (l->profile == NULL)
+		dangling(w, "bounce_profile", "profile", "bounce.conf",
+		    l->bounce_profile);
+	port = l->tls == CONF_LTLS_IMPLICIT ? 465 : 25;
+	for (i = 0; i < l->address.n; i++)
+		if (addrs[i].in.sin_port == 0) /* same place in IPv6 */
+			addrs[i].in.sin_port = htons(port);
+	r = need_file(w, "auth_file", l->auth_file, LIST_MAX, NULL);
+	if (r == 0)
+		r = need_file(
+		    w, "client_ca_file", l->client_ca_file, LIST_MAX, NULL);
+	if (r == 0)
+		r = take_addrs(w, "address", &l->address);
+	if (r == 0)
+		r = push(w->b, w->id, &conf->listeners, &conf->n_listeners, l);
+	return r < 0 ? r : put_name(&conf->index->listeners, l->name, r);
+}
+
+/* ---- tables -------------------------------------------------------------- */
+
+static int
+take_profile(struct conf_where *w, void *base)
+{
+	struct conf_profile *p = base;
+	struct conf *conf = w->b->conf;
+	int r;
+
+	p->name = section_name(w);
+	if (p->initial_retry_s > p->max_retry_s && w->bad == 0)
+		conf_where_error(w,
+		    conf_where_given(w, "initial_retry") ? "initial_retry"
+							 : "max_retry",
+		    false,
+		    "found initial_retry above max_retry, wanted it below");
+	if (w->sect != NULL && strcmp(p->name, "default") == 0) {
+		conf->profiles[0] = *p;
+		return 0;
+	}
+	r = push(w->b, w->id, &conf->profiles, &conf->n_profiles, p);
+	return put_name(&conf->index->profiles, p->name, r);
+}
+
+/* One pattern of a gateway; two gateways cannot have the same. */
+static int
+put_pattern(const struct conf_where *w, struct conf_map *map, const void *key,
+    size_t len, uint32_t index, const char *name, const char *text)
+{
+	uint32_t other;
+	int r;
+
+	r = conf_map_put(map, key, len, index, &other);
+	if (r < 0)
+		return r;
+	if (r == 1)
+		conf_where_error(w, name, false,
+		    "%s: found '%s', which gateway %s has already, wanted it "
+		    "once",
+		    name, text, w->b->conf->gateways[other].name);
+	return 0;
+}
+
+static int
+take_gateway(struct conf_where *w, void *base)
+{
+	struct conf_gateway *g = base;
+	struct conf *conf = w->b->conf;
+	struct conf_index *ix = conf->index;
+	uint8_t *key;
+	char text[64];
+	size_t i;
+	int r = 0;
+
+	g->name = section_name(w);
+	if (g->hostname == NULL)
+		g->hostname = conf->node.hostname;
+	if (w->sect != NULL && strcmp(g->name, "default") == 0) {
+		g->index = 0;
+		conf->gateways[0] = *g;
+	} else {
+		g->index = (uint32_t)conf->n_gateways;
+		r = push(w->b, w->id, &conf->gateways, &conf->n_gateways, g);
+		r = put_name(&ix->gateways, g->name, r);
+	}
+	for (i = 0; r == 0 && i < g->senders.n; i++)
+		r = put_pattern(w, &ix->senders, g->senders.v[i],
+		    strlen(g->senders.v[i]), g->index, "senders",
+		    g->senders.v[i]);
+	for (i = 0; r == 0 && i < g->clients.n; i++) {
+		key = conf_alloc(conf, CONF_NET_KEY);
+		if (key == NULL)
+			return -ENOMEM;
+		conf_net_key(&g->clients.v[i], key);
+		r = put_pattern(w, &ix->clients, key, CONF_NET_KEY, g->index,
+		    "clients",
+		    conf_net_format(&g->clients.v[i], text, sizeof(text)));
+		if (g->clients.v[i].family == AF_INET)
+			ix->prefix4[g->clients.v[i].prefix] = true;
+		else
+			ix->prefix6[g->clients.v[i].prefix] = true;
+	}
+	return r;
+}
+
+bool
+conf_dest_name(const char *text, size_t len, bool sites, char *out, char *why,
+    size_t why_len)
+{
+	const char *reason, *prefix = "";
+	char literal[64], name[256];
+	uint8_t ip[16];
+	size_t skip = 0;
+	bool v6;
+
+	if (len >= 3 && text[0] == '[' && text[len - 1] == ']' && len < 60) {
+		v6 = len > 7 && strncasecmp(text, "[IPv6:", 6) == 0;
+		memcpy(literal, text + (v6 ? 6 : 1), len - (v6 ? 7 : 2));
+		literal[len - (v6 ? 7 : 2)] = '\0';
+		if (inet_pton(v6 ? AF_INET6 : AF_INET, literal, ip) == 1) {
+			(void)inet_ntop(v6 ? AF_INET6 : AF_INET, ip, literal,
+			    sizeof(literal));
+			(void)snprintf(
+			    out, 300, v6 ? "[IPv6:%s]" : "[%s]", literal);
+			return true;
+		}
+		(void)snprintf(why, why_len,
+		    "[192.0.2.1] or [IPv6:2001:db8::1] between the brackets");
+		return false;
+	}
+	if (sites && len >= 3 && strncasecmp(text, "mx:", 3) == 0) {
+		prefix = "mx:";
+		skip = 3;
+		if (len > 5 && memcmp(text + 3, "*.", 2) == 0) {
+			prefix = "mx:*.";
+			skip = 5;
+		} else if (len > 4 && text[3] == '.') {
+			prefix = "mx:*.";
+			skip = 4;
+		}
+	} else if (len > 2 && memcmp(text, "*.", 2) == 0) {
+		(void)snprintf(why, why_len,
+		    "a leading dot for all names below: [.%.*s]",
+		    (int)(len - 2 > 80 ? 80 : len - 2), text + 2);
+		return false;
+	} else if (len > 1 && text[0] == '.') {
+		prefix = ".";
+		skip = 1;
+	}
+	if (!conf_domain_normalise(text + skip, len - skip, name, &reason)) {
+		(void)snprintf(
+		    why, why_len, "a domain name (it has %s)", reason);
+		return false;
+	}
+	(void)snprintf(out, 300, "%s%s", prefix, name);
+	return true;
+}
+
+/* tls = none and what it does to DANE and MTA-STS (tls-policy, section 7). */
+static void
+check_dest_tls(const struct conf_where *w, struct conf_dest *d)
+{
+	bool entry = w->id == CONF_S_DESTINATION;
+	const char *key;
+
+	if (d->tls != CONF_TLS_NONE)
+		return;
+	if (entry && conf_where_given(w, "tls")) {
+		if (!conf_where_given(w, "dane"))
+			d->dane = CONF_DANE_NONE;
+		if (!conf_where_given(w, "mta_sts"))
+			d->mta_sts = CONF_STS_OFF;
+	}
+	if (d->dane == CONF_DANE_NONE && d->mta_sts == CONF_STS_OFF)
+		return;
+	key = d->dane != CONF_DANE_NONE ? "dane" : "mta_sts";
+	conf_where_error(w, conf_where_given(w, key) ? key : "tls", false,
+	    "found tls = none%s together with %s = %s, wanted %s = %s or "
+	    "another tls",
+	    conf_where_given(w, "tls") ? "" : " (from DEFAULT)", key,
+	    d->dane != CONF_DANE_NONE ? conf_dane_name(d->dane)
+				      : conf_sts_name(d->mta_sts),
+	    key, d->dane != CONF_DANE_NONE ? "none" : "off");
+}
+
+/* An mx: entry binds many domains: only limits make sense in it. */
+static void
+check_site(const struct conf_where *w)
+{
+	static const char *const allowed[] = { "max_connections",
+		"max_messages_per_connection", "recipient_limit",
+		"limit_apply" };
+	size_t i, k;
+
+	for (i = 0; i < w->schema->n_keys; i++) {
+		if ((w->given >> i & 1) == 0)
+			continue;
+		for (k = 0; k < sizeof(allowed) / sizeof(allowed[0]); k++)
+			if (strcmp(w->schema->keys[i].name, allowed[k]) == 0)
+				break;
+		if (k == sizeof(allowed) / sizeof(allowed[0]))
+			conf_where_error(w, w->schema->keys[i].name, false,
+			    "found %s in an mx: entry, wanted only limits "
+			    "there (max_connections, "
+			    "max_messages_per_connection, recipient_limit, "
+			    "limit_apply)",
+			    w->schema->keys[i].name);
+	}
+}
+
+/* References and rules of an entry, DEFAULT or not. */
+static void
+check_dest(const struct conf_where *w, struct conf_dest *d)
+{
+	const struct conf *conf = w->b->conf;
+	bool all = w->id == CONF_S_DEFAULT;
+
+	if (w->bad != 0)
+		return; /* what follows would only confuse */
+	if (all || conf_where_given(w, "certificate")) {
+		d->cert = find_certificate(conf, d->certificate);
+		if (d->cert == NULL && d->certificate != NULL &&
+		    strcmp(d->certificate, "default") != 0)
+			dangling(w, "certificate", "certificate",
+			    "postern.conf", d->certificate);
+	}
+	if (conf_where_given(w, "bounce_profile")) {
+		d->profile = d->bounce_profile == NULL
+		    ? NULL
+		    : conf_profile_lookup(conf, d->bounce_profile);
+		if (d->profile == NULL && d->bounce_profile != NULL)
+			dangling(w, "bounce_profile", "profile", "bounce.conf",
+			    d->bounce_profile);
+	}
+	if (conf_where_given(w, "limit_apply") &&
+	    d->limit_apply == CONF_APPLY_CLUSTER && conf->cluster.redis == NULL)
+		conf_where_error(w, "limit_apply", false,
+		    "limit_apply: found cluster, but [cluster] has no redis, "
+		    "wanted system or gateway");
+	check_dest_tls(w, d);
+}
+
+static int
+take_default(struct conf_where *w, void *base)
+{
+	struct conf_dest *d = base;
+	struct conf *conf = w->b->conf;
+	int r;
+
+	d->name = "DEFAULT";
+	d->kind = CONF_DEST_DEFAULT;
+	d->given = w->given;
+	check_dest(w, d);
+	r = push(w->b, CONF_S_DESTINATION, &conf->dests, &conf->n_dests, d);
+	if (r < 0)
+		return r;
+	/* the other entries start from here */
+	memcpy(w->b->proto[CONF_S_DESTINATION], d, sizeof(*d));
+	return 0;
+}
+
+static int
+take_destination(struct conf_where *w, void *base)
+{
+	struct conf_dest *d = base;
+	struct conf *conf = w->b->conf;
+	struct conf_map *map = &conf->index->dests;
+	const char *key;
+	int r;
+
+	d->name = key = section_name(w);
+	d->given = w->given;
+	if (strncmp(d->name, "mx:", 3) == 0) {
+		d->kind = CONF_DEST_MX_SITE;
+		map = &conf->index->sites;
+		key += d->name[3] == '*' ? 4 : 3; /* ".example.com" */
+		check_site(w);
+	} else {
+		d->kind =
+		    d->name[0] == '.' ? CONF_DEST_PARTIAL : CONF_DEST_DOMAIN;
+	}
+	check_dest(w, d);
+	r = push(w->b, CONF_S_DESTINATION, &conf->dests, &conf->n_dests, d);
+	return put_name(map, key, r);
+}
+
+static int
+take_route(struct conf_where *w, void *base)
+{
+	struct conf_route *rt = base;
+	struct conf *conf = w->b->conf;
+	struct conf_route_host *h = (struct conf_route_host *)rt->hosts;
+	size_t i;
+	int r;
+
+	rt->name = section_name(w);
+	rt->has_tls = conf_where_given(w, "tls");
+	need(w, "hosts", conf_where_given(w, "hosts"));
+	for (i = 0; i < rt->n_hosts; i++) {
+		if (h[i].port == 0)
+			h[i].port = conf->delivery.port;
+		if (h[i].addr.sa.sa_family != AF_UNSPEC)
+			h[i].addr.in.sin_port = htons(h[i].port);
+	}
+	for (i = 0; rt->credential != NULL && i < conf->n_credentials; i++)
+		if (strcmp(conf->credentials[i].name, rt->credential) == 0)
+			rt->cred = &conf->credentials[i];
+	if (rt->credential != NULL && rt->cred == NULL)
+		dangling(w, "credential", "credential", "postern.conf",
+		    rt->credential);
+	if (rt->credential != NULL && rt->kind != CONF_ROUTE_HOSTS)
+		conf_where_error(w, "credential", false,
+		    "found credential for a route without hosts, wanted hosts "
+		    "by name or address");
+	r = push(w->b, w->id, &conf->routes, &conf->n_routes, rt);
+	return put_name(&conf->index->routes, rt->name, r);
+}
+
+/* ---- by kind ------------------------------------------------------------- */
+
+static int (*const takers[CONF_S_COUNT])(struct conf_where *, void *) = {
+	[CONF_S_CERTIFICATE] = take_certificate,
+	[CONF_S_CREDENTIAL] = take_credential,
+	[CONF_S_PROFILE] = take_profile,
+	[CONF_S_POSTERN] = take_postern,
+	[CONF_S_TRUST] = take_trust,
+	[CONF_S_RESOLVER] = take_resolver,
+	[CONF_S_MTA_STS] = take_mta_sts,
+	[CONF_S_QUEUE] = take_queue,
+	[CONF_S_DELIVERY] = take_delivery,
+	[CONF_S_LOG] = take_log,
+	[CONF_S_ADMIN] = take_admin,
+	[CONF_S_CLUSTER] = take_cluster,
+	[CONF_S_LISTENER] = take_listener,
+	[CONF_S_GATEWAY] = take_gateway,
+	[CONF_S_DEFAULT] = take_default,
+	[CONF_S_DESTINATION] = take_destination,
+	[CONF_S_ROUTE] = take_route,
+};
+
+int
+conf_take(struct conf_where *w, void *base)
+{
+	return takers[w->id](w, base);
+}
+
+int
+conf_take_before(struct conf_build *b, enum conf_section_id id)
+{
+	struct conf_where w = { .b = b, .id = id, .schema = &conf_schema[id] };
+
+	/* "default" of these exists in any case, at index 0 */
+	if (id != CONF_S_PROFILE && id != CONF_S_GATEWAY)
+		return 0;
+	memcpy(b->room, b->proto[id], w.schema->size);
+	return conf_take(&w, b->room);
+}
+
+void
+conf_take_end(struct conf_build *b)
+{
+	if (b->conf->n_listeners == 0 && b->errs->errors == 0)
+		conf_build_error(b, conf_table_file[CONF_T_POSTERN], 0, 0, true,
+		    "there is no [listener NAME]: no mail comes in over SMTP");
+}
