@@ -1,0 +1,387 @@
+/*
+ * control.c - what each child may say to the supervisor: one table.
+ *
+ * Permits only for deliver, calls only from admin, everything else once or with
+ * a bound. Whoever breaks a rule is killed and started again.
+ */
+#include "lib/base/buf.h"
+#include "lib/base/clock.h"
+#include "lib/base/err.h"
+#include "lib/conf/conf.h"
+#include "lib/json/json.h"
+#include "lib/log/log.h"
+#include "lib/metrics/metrics.h"
+#include "lib/proto/control.h"
+#include "supervisor/ledger.h"
+#include "supervisor/supervisor.h"
+
+#include <signal.h>
+#include <stddef.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/socket.h>
+#include <sys/un.h>
+#include <unistd.h>
+
+enum { REPLY_MAX = 1024 * 1024, ASK_AGAIN_MS = 1000 };
+
+/* States of the rules below: which child speaks, and is it locked down yet. */
+enum {
+	WHEN_STARTING = 1,
+	WHEN_READY = 2,
+	WHEN_DELIVER = 4,
+	WHEN_ADMIN = 8,
+};
+
+static uint32_t
+state_of(void *peer)
+{
+	const struct process *p = peer;
+
+	if (p->state == PROCESS_STARTING)
+		return WHEN_STARTING;
+	return WHEN_READY | (p->role == ROLE_DELIVER ? WHEN_DELIVER : 0) |
+	    (p->role == ROLE_ADMIN ? WHEN_ADMIN : 0);
+}
+
+/* ---- life ------------------------------------------------------------------------ */
+
+/* Tell a service manager, when there is one: one datagram (sd_notify(3)). */
+static void
+notify_manager(const char *text)
+{
+	struct sockaddr_un sun = { .sun_family = AF_UNIX };
+	const char *path = getenv("NOTIFY_SOCKET");
+	size_t len;
+	int fd;
+
+	if (path == NULL || (len = strlen(path)) == 0 ||
+	    len >= sizeof(sun.sun_path))
+		return;
+	memcpy(sun.sun_path, path, len);
+	if (sun.sun_path[0] == '@')
+		sun.sun_path[0] = '\0';
+	fd = socket(AF_UNIX, SOCK_DGRAM | SOCK_CLOEXEC, 0);
+	if (fd < 0)
+		return;
+	/* nobody listens: nobody is told */
+	(void)sendto(fd, text, strlen(text), MSG_NOSIGNAL,
+	    (struct sockaddr *)&sun,
+	    (socklen_t)(offsetof(struct sockaddr_un, sun_path) + len));
+	(void)close(fd);
+}
+
+static int
+on_ready(void *peer, struct ipc_msg *m, struct ipc_rd *rd)
+{
+	struct process *p = peer;
+	struct node *n = p->node;
+	struct ctl_ready msg;
+
+	(void)m;
+	if (ctl_ready_decode(rd, &msg) < 0)
+		return PE_PROTO;
+	p->state = PROCESS_READY;
+	log_info("process_ready", "%s %u is ready (pid %d)", role_name(p->role),
+	    p->instance, (int)p->pid);
+	if (msg.missing[0] != '\0' && !n->said_missing) {
+		n->said_missing = true;
+		log_event(LOG_INFO, "not_applied", NULL, "not applied: %s",
+		    msg.missing);
+	}
+	if (n->state == NODE_STARTING && processes_all(n, PROCESS_READY)) {
+		n->state = NODE_RUNNING;
+		log_info("ready",
+		    "postern ready: version %s, %zu processes, settings %s",
+		    POSTERN_VERSION, n->n_processes, n->conf_dir);
+		notify_manager("READY=1");
+	}
+	return 0;
+}
+
+static int
+on_config_done(void *peer, struct ipc_msg *m, struct ipc_rd *rd)
+{
+	const struct process *p = peer;
+	struct ctl_config_done msg;
+
+	(void)m;
+	if (ctl_config_done_decode(rd, &msg) < 0)
+		return PE_PROTO;
+	if (!msg.ok)
+		log_warn("reload_refused", "%s %u keeps its old settings: %s",
+		    role_name(p->role), p->instance, msg.text);
+	return 0;
+}
+
+static int
+on_broken(void *peer, struct ipc_msg *m, struct ipc_rd *rd)
+{
+	struct process *p = peer, *offender;
+	struct ctl_broken msg;
+
+	(void)m;
+	if (ctl_broken_decode(rd, &msg) < 0 || !role_talks(p->role, msg.role))
+		return PE_PROTO;
+	offender = process_find(p->node, msg.role, msg.instance);
+	if (offender == NULL)
+		return PE_PROTO;
+	log_warn("process_broke_rule",
+	    "%s %u broke the protocol with %s %u and is restarted: %s",
+	    role_name(offender->role), offender->instance, role_name(p->role),
+	    p->instance, msg.text);
+	process_kill(offender, SIGKILL);
+	return 0;
+}
+
+/* ---- permits ------------------------------------------------------------------------ */
+
+static void
+send_grant(struct process *p, uint64_t req_id, uint64_t permit_id)
+{
+	struct ctl_permit_grant m = { permit_id };
+
+	ctl_permit_grant_encode(
+	    ipc_send_begin(p->chan, CTL_PERMIT_GRANT, req_id), &m);
+	if (ipc_send_end(p->chan, -1) == PE_FULL)
+		process_kill(p, SIGKILL); /* it does not read any more */
+}
+
+void
+control_granted(void *arg, uint32_t holder, uint64_t req_id, uint64_t permit_id)
+{
+	struct node *n = arg;
+
+	if (n->processes[holder].chan != NULL)
+		send_grant(&n->processes[holder], req_id, permit_id);
+}
+
+static int
+on_permit_ask(void *peer, struct ipc_msg *m, struct ipc_rd *rd)
+{
+	struct process *p = peer;
+	struct ctl_permit_ask msg;
+	struct ctl_permit_wait wait = { 0, 0 };
+	uint64_t permit_id = 0;
+
+	if (ctl_permit_ask_decode(rd, &msg) < 0)
+		return PE_PROTO;
+	switch (ledger_ask(p->node->ledger, p->holder, m->req_id, &msg,
+	    &permit_id, &wait.key)) {
+	case LEDGER_GRANTED:
+		send_grant(p, m->req_id, permit_id);
+		return 0;
+	case LEDGER_FULL:
+		wait.retry_ms = ASK_AGAIN_MS;
+		break;
+	case LEDGER_WAITS:
+	default:
+		break;
+	}
+	ctl_permit_wait_encode(
+	    ipc_send_begin(p->chan, CTL_PERMIT_WAIT, m->req_id), &wait);
+	return ipc_send_end(p->chan, -1);
+}
+
+static int
+on_permit_free(void *peer, struct ipc_msg *m, struct ipc_rd *rd)
+{
+	struct process *p = peer;
+	struct ctl_permit_free msg;
+
+	if (ctl_permit_free_decode(rd, &msg) < 0)
+		return PE_PROTO;
+	if (msg.permit_id == 0) {
+		ledger_cancel(p->node->ledger, p->holder, m->req_id);
+		return 0;
+	}
+	/* a permit that is not its own is a broken rule */
+	return ledger_release(p->node->ledger, p->holder, msg.permit_id) == 0
+	    ? 0
+	    : PE_PROTO;
+}
+
+/* ---- calls of admin ------------------------------------------------------------------- */
+
+static void
+status_json(const struct node *n, struct json *j)
+{
+	static const char *const states[] = { "stopped", "starting", "ready",
+		"draining" };
+	struct ledger_stats st;
+	const struct process *p;
+	size_t i;
+
+	ledger_stats(n->ledger, &st);
+	json_obj(j, NULL);
+	json_str(j, "version", POSTERN_VERSION);
+	json_str(j, "hostname", n->conf->node.hostname);
+	json_int(j, "started", n->started_s);
+	json_int(j, "uptime_s", clock_now_s() - n->started_s);
+	json_uint(j, "generation", n->generation);
+	json_bool(j, "draining",
+	    n->state == NODE_DRAINING || n->state == NODE_LEAVING);
+	json_bool(j, "as_root", n->as_root);
+	json_uint(j, "restarts", n->restarts);
+	json_obj(j, "connections");
+	json_uint(j, "held", st.held);
+	json_uint(j, "limit", st.system_limit);
+	json_uint(j, "waiting", st.waiting);
+	json_end_obj(j);
+	json_arr(j, "processes");
+	for (i = 0; i < n->n_processes; i++) {
+		p = &n->processes[i];
+		json_obj(j, NULL);
+		json_str(j, "role", role_name(p->role));
+		json_uint(j, "instance", p->instance);
+		json_int(j, "pid", p->pid);
+		json_str(j, "state", states[p->state]);
+		json_uint(j, "starts", p->starts);
+		json_end_obj(j);
+	}
+	json_end_arr(j);
+	json_end_obj(j);
+}
+
+static void
+metrics_list(const struct node *n, struct buf *doc)
+{
+	struct ledger_stats st;
+	struct ipc_wr w = { .b = doc };
+	size_t i;
+
+	ledger_stats(n->ledger, &st);
+	const struct metric list[] = {
+		{ "postern_process_restarts_total", "",
+		    "Child processes started again", METRIC_COUNTER,
+		    (int64_t)n->restarts },
+		{ "postern_permits_granted_total", "",
+		    "Permits for outbound connections", METRIC_COUNTER,
+		    (int64_t)st.granted },
+		{ "postern_permits_waited_total", "",
+		    "Permit requests that had to wait", METRIC_COUNTER,
+		    (int64_t)st.waited },
+		{ "postern_permits_refused_total", "",
+		    "Permit requests sent away, the waiting room being full",
+		    METRIC_COUNTER, (int64_t)st.refused },
+		{ "postern_permits_held", "", "Outbound connections permitted",
+		    METRIC_GAUGE, st.held },
+		{ "postern_permits_waiting", "", "Permit requests waiting",
+		    METRIC_GAUGE, st.waiting },
+		{ "postern_settings_generation", "",
+		    "Settings loaded since the start", METRIC_GAUGE,
+		    (int64_t)n->generation },
+	};
+
+	for (i = 0; i < sizeof(list) / sizeof(list[0]); i++)
+		metric_encode(&w, &list[i]);
+}
+
+static int
+answer_status(struct process *p, uint64_t req_id)
+{
+	struct json j;
+	struct buf doc;
+	int r;
+
+	buf_init(&doc, REPLY_MAX);
+	json_init(&j, &doc);
+	status_json(p->node, &j);
+	r = adm_reply(&p->adm, req_id, &doc);
+	buf_done(&doc);
+	return r;
+}
+
+static int
+answer_metrics(struct process *p, uint64_t req_id)
+{
+	struct buf doc;
+	int r;
+
+	buf_init(&doc, REPLY_MAX);
+	metrics_list(p->node, &doc);
+	r = adm_reply(&p->adm, req_id, &doc);
+	buf_done(&doc);
+	return r;
+}
+
+static int
+on_adm_call(void *peer, struct ipc_msg *m, struct ipc_rd *rd)
+{
+	struct process *p = peer;
+	struct adm_call msg;
+
+	if (adm_call_decode(rd, &msg) < 0)
+		return PE_PROTO;
+	switch (msg.op) {
+	case ADM_STATUS:
+		return answer_status(p, m->req_id);
+	case ADM_METRICS:
+		return answer_metrics(p, m->req_id);
+	case ADM_RELOAD:
+		if (node_reload(p->node) < 0)
+			return adm_refuse(&p->adm, m->req_id, 409,
+			    "the new settings are refused and the old ones "
+			    "stay; the log and `postern check` say why");
+		return adm_refuse(&p->adm, m->req_id, 0, "");
+	case ADM_DRAIN:
+		(void)adm_refuse(&p->adm, m->req_id, 0, "");
+		ipc_chan_flush(p->chan);
+		node_drain(p->node,
+		    msg.num > 0 && msg.num < INT32_MAX
+			? (int64_t)msg.num
+			: p->node->conf->node.drain_deadline_ms);
+		return 0;
+	default:
+		return adm_refuse(&p->adm, m->req_id, 400,
+		    "the supervisor does not know this call");
+	}
+}
+
+/* ---- the table -------------------------------------------------------------------------- */
+
+/* clang-format off */
+static const struct ipc_rule rules[] = {
+	/* type             min  max   when           flags handler */
+	{ CTL_READY,        3,   1024, WHEN_STARTING, 0,    on_ready },
+	{ CTL_CONFIG_DONE,  12,  1024, WHEN_READY,    0,    on_config_done },
+	{ CTL_BROKEN,       8,   1024, IPC_ANY,       0,    on_broken },
+	{ CTL_PERMIT_ASK,   8,   8192, WHEN_DELIVER,  0,    on_permit_ask },
+	{ CTL_PERMIT_FREE,  8,   8,    WHEN_DELIVER,  0,    on_permit_free },
+	{ ADM_CALL,         18,  4096, WHEN_ADMIN,    0,    on_adm_call },
+};
+/* clang-format on */
+
+static void
+on_down(void *peer, int why, const char *text)
+{
+	struct process *p = peer;
+
+	if (why != PE_GONE)
+		log_warn("process_broke_rule",
+		    "%s %u broke the protocol with the supervisor and is "
+		    "restarted: %s",
+		    role_name(p->role), p->instance, text);
+	/* a child without this channel drains by itself; one that broke a rule
+	 * is not asked. Either way SIGCHLD tells the end. */
+	if (why != PE_GONE)
+		process_kill(p, SIGKILL);
+}
+
+static void
+on_room(void *peer)
+{
+	struct process *p = peer;
+
+	adm_peer_room(&p->adm);
+}
+
+const struct ipc_spec control_spec = {
+	.name = "child",
+	.rules = rules,
+	.n_rules = sizeof(rules) / sizeof(rules[0]),
+	.state = state_of,
+	.on_down = on_down,
+	.on_room = on_room,
+};

@@ -1,0 +1,322 @@
+/*
+ * node.c - what a node has on its host: directories, the lock, the log target,
+ * limits; and what the supervisor gives up once it has them.
+ *
+ * Everything that needs the full rights of the starting user happens here,
+ * before the first child exists.
+ */
+#include "lib/base/err.h"
+#include "lib/conf/conf.h"
+#include "lib/log/log.h"
+#include "lib/proc/exit.h"
+#include "supervisor/ledger.h"
+#include "supervisor/supervisor.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <linux/capability.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/file.h>
+#include <sys/prctl.h>
+#include <sys/resource.h>
+#include <sys/socket.h>
+#include <sys/stat.h>
+#include <sys/syscall.h>
+#include <sys/un.h>
+#include <unistd.h>
+
+/* ---- directories --------------------------------------------------------------- */
+
+/* Make it where the parent allows; an existing one must be ours and closed to
+ * others' writing. 0 or an exit code. */
+static int
+own_dir(const char *path, mode_t mode, uid_t uid, gid_t gid)
+{
+	struct stat st;
+
+	if (mkdir(path, mode) == 0) {
+		/* the umask had its say, and as root the owner is another */
+		if (chmod(path, mode) < 0 || chown(path, uid, gid) < 0) {
+			(void)fprintf(
+			    stderr, "postern: %s: %s\n", path, strerror(errno));
+			return EXIT_CODE_START;
+		}
+	} else if (errno != EEXIST) {
+		(void)fprintf(stderr, "postern: cannot make %s: %s\n", path,
+		    strerror(errno));
+		return EXIT_CODE_START;
+	}
+	if (lstat(path, &st) < 0 || !S_ISDIR(st.st_mode)) {
+		(void)fprintf(stderr, "postern: %s is not a directory\n", path);
+		return EXIT_CODE_START;
+	}
+	if (st.st_uid != uid) {
+		(void)fprintf(stderr,
+		    "postern: %s belongs to uid %u; wanted %u: chown %u %s\n",
+		    path, st.st_uid, uid, uid, path);
+		return EXIT_CODE_START;
+	}
+	if ((st.st_mode & 022) != 0) {
+		(void)fprintf(stderr,
+		    "postern: %s has mode %03o and others may write; wanted "
+		    "%03o: chmod %03o %s\n",
+		    path, st.st_mode & 0777, mode, mode, path);
+		return EXIT_CODE_START;
+	}
+	return 0;
+}
+
+/* Parents of a path that do not exist yet, plain and without checks. */
+static void
+make_parents(const char *path)
+{
+	char part[4096];
+	size_t i;
+
+	for (i = 1; path[i] != '\0' && i < sizeof(part) - 1; i++) {
+		if (path[i] != '/')
+			continue;
+		memcpy(part, path, i);
+		part[i] = '\0';
+		(void)mkdir(part, 0755); /* own_dir() tells what fails */
+	}
+}
+
+static int
+join(char *ret, size_t len, const char *dir, const char *name)
+{
+	int n = snprintf(ret, len, "%s/%s", dir, name);
+
+	if (n > 0 && (size_t)n < len)
+		return 0;
+	(void)fprintf(stderr, "postern: path %s/%s is too long\n", dir, name);
+	return EXIT_CODE_CONFIG;
+}
+
+static int
+open_dirs(struct node *n)
+{
+	const struct conf_node *cn = &n->conf->node;
+	uid_t quid = geteuid();
+	gid_t qgid = getegid();
+	int r;
+
+	if (n->as_root && !setup_find_user(n->conf, ROLE_QUEUE, &quid, &qgid))
+		return EXIT_CODE_CONFIG;
+	make_parents(cn->state_dir);
+	make_parents(cn->run_dir);
+	r = own_dir(cn->state_dir, 0755, geteuid(), getegid());
+	if (r == 0)
+		r = own_dir(cn->run_dir, 0755, geteuid(), getegid());
+	if (r == 0)
+		r = join(n->queue_path, sizeof(n->queue_path), cn->state_dir,
+		    "queue");
+	if (r == 0)
+		r = join(n->empty_path, sizeof(n->empty_path), cn->state_dir,
+		    "empty");
+	if (r == 0)
+		r = join(n->socket_path, sizeof(n->socket_path), cn->run_dir,
+		    "control.sock");
+	if (r == 0)
+		r = own_dir(n->queue_path, 0700, quid, qgid);
+	if (r == 0 && n->as_root)
+		r = own_dir(n->empty_path, 0755, 0, 0);
+	if (r != 0)
+		return r;
+	n->queue_fd = open(n->queue_path, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+	if (n->queue_fd < 0) {
+		(void)fprintf(stderr, "postern: %s: %s\n", n->queue_path,
+		    strerror(errno));
+		return EXIT_CODE_START;
+	}
+	return 0;
+}
+
+/* One node per state directory. */
+static int
+take_lock(struct node *n)
+{
+	char path[4200];
+	int r;
+
+	r = join(path, sizeof(path), n->conf->node.state_dir, "lock");
+	if (r != 0)
+		return r;
+	n->lock_fd = open(path, O_RDWR | O_CREAT | O_CLOEXEC, 0600);
+	if (n->lock_fd < 0) {
+		(void)fprintf(
+		    stderr, "postern: %s: %s\n", path, strerror(errno));
+		return EXIT_CODE_START;
+	}
+	if (flock(n->lock_fd, LOCK_EX | LOCK_NB) < 0) {
+		(void)fprintf(stderr,
+		    "postern: %s is in use by another running node (lock on "
+		    "%s); one node per state_dir\n",
+		    n->conf->node.state_dir, path);
+		return EXIT_CODE_START;
+	}
+	return 0;
+}
+
+/* ---- log target ------------------------------------------------------------------ */
+
+static int
+open_syslog(void)
+{
+	struct sockaddr_un sun = { .sun_family = AF_UNIX,
+		.sun_path = "/dev/log" };
+	int fd = socket(AF_UNIX, SOCK_DGRAM | SOCK_CLOEXEC, 0);
+	int saved;
+
+	if (fd >= 0 && connect(fd, (struct sockaddr *)&sun, sizeof(sun)) == 0)
+		return fd;
+	saved = errno;
+	if (fd >= 0)
+		(void)close(fd);
+	errno = saved;
+	return -1;
+}
+
+int
+node_open_log(const struct node *n)
+{
+	const struct conf_log *l = &n->conf->log;
+
+	switch (l->target) {
+	case CONF_LOG_SYSLOG:
+		return open_syslog();
+	case CONF_LOG_FILE:
+		return open(
+		    l->path, O_WRONLY | O_APPEND | O_CREAT | O_CLOEXEC, 0640);
+	case CONF_LOG_STDOUT:
+	default:
+		return fcntl(STDOUT_FILENO, F_DUPFD_CLOEXEC, 10);
+	}
+}
+
+static int
+open_log(struct node *n)
+{
+	const struct conf_log *l = &n->conf->log;
+
+	n->log_fd = node_open_log(n);
+	if (n->log_fd < 0) {
+		(void)fprintf(stderr, "postern: log target %s: %s\n",
+		    l->target == CONF_LOG_FILE	       ? l->path
+			: l->target == CONF_LOG_SYSLOG ? "syslog (/dev/log)"
+						       : "stdout",
+		    strerror(errno));
+		return EXIT_CODE_CONFIG;
+	}
+	log_init(n->log_fd,
+	    l->target == CONF_LOG_SYSLOG ? LOG_SYSLOG
+					 : (enum log_format)l->format,
+	    (enum log_level)l->level, "postern");
+	return 0;
+}
+
+/* ---- limits and rights ------------------------------------------------------------ */
+
+static void
+raise_fds(struct node *n)
+{
+	struct rlimit rl;
+
+	if (getrlimit(RLIMIT_NOFILE, &rl) < 0)
+		return;
+	if (n->as_root && rl.rlim_max < FDS_WANTED) {
+		struct rlimit more = { FDS_WANTED, FDS_WANTED };
+
+		if (setrlimit(RLIMIT_NOFILE, &more) == 0)
+			rl = more;
+	}
+	if (rl.rlim_max > FDS_WANTED)
+		rl.rlim_max = FDS_WANTED;
+	rl.rlim_cur = rl.rlim_max;
+	(void)setrlimit(RLIMIT_NOFILE, &rl); /* the old limit stays */
+	if (getrlimit(RLIMIT_NOFILE, &rl) == 0)
+		n->max_fds = (uint32_t)rl.rlim_cur;
+	if (n->max_fds < FDS_WANTED)
+		log_warn("fds_limited",
+		    "open files are limited to %u per process; wanted %u "
+		    "(ulimit -n): fewer connections are possible",
+		    n->max_fds, FDS_WANTED);
+}
+
+/* As root: keep what restarting children needs, nothing else, for good. */
+static int
+drop_capabilities(void)
+{
+	static const int keep[] = { CAP_SETUID, CAP_SETGID, CAP_SYS_CHROOT,
+		CAP_KILL };
+	struct __user_cap_header_struct head = {
+		.version = _LINUX_CAPABILITY_VERSION_3
+	};
+	struct __user_cap_data_struct data[2];
+	uint32_t mask[2] = { 0, 0 };
+	size_t i;
+	int cap;
+
+	for (i = 0; i < sizeof(keep) / sizeof(keep[0]); i++)
+		mask[keep[i] / 32] |= 1u << (keep[i] % 32);
+	for (cap = 0; cap <= CAP_LAST_CAP; cap++)
+		if ((mask[cap / 32] & 1u << (cap % 32)) == 0)
+			/* unknown to an older kernel: it has none to give */
+			(void)prctl(PR_CAPBSET_DROP, cap, 0, 0, 0);
+	for (i = 0; i < 2; i++) {
+		data[i].effective = mask[i];
+		data[i].permitted = mask[i];
+		data[i].inheritable = 0;
+	}
+	return syscall(SYS_capset, &head, data) < 0 ? -errno : 0;
+}
+
+int
+node_lock_down(struct node *n)
+{
+	int r = 0;
+
+	if (n->as_root)
+		r = drop_capabilities();
+	if (r == 0 && prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) < 0)
+		r = -errno;
+	if (r < 0) {
+		(void)fprintf(stderr, "postern: lock-down: %s\n", err_str(r));
+		return EXIT_CODE_START;
+	}
+	return 0;
+}
+
+int
+node_open(struct node *n)
+{
+	int r;
+
+	n->as_root = geteuid() == 0;
+	r = open_dirs(n);
+	if (r == 0)
+		r = take_lock(n);
+	if (r == 0)
+		r = open_log(n);
+	if (r == 0)
+		raise_fds(n);
+	return r;
+}
+
+void
+node_close(struct node *n)
+{
+	size_t i;
+
+	for (i = 0; i < n->n_sockets; i++)
+		(void)close(n->sockets[i].fd);
+	if (n->n_sockets > 0)
+		(void)unlink(n->socket_path); /* gone or not: harmless */
+	if (n->queue_fd >= 0)
+		(void)close(n->queue_fd);
+	if (n->lock_fd >= 0)
+		(void)close(n->lock_fd);
+	ledger_free(n->ledger);
+	conf_unref(n->conf);
+}

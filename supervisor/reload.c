@@ -1,0 +1,150 @@
+/*
+ * reload.c - a new set of settings replaces the old one whole, or not at all.
+ */
+#include "lib/base/err.h"
+#include "lib/conf/conf.h"
+#include "lib/log/log.h"
+#include "lib/proto/control.h"
+#include "supervisor/ledger.h"
+#include "supervisor/supervisor.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <stdio.h>
+#include <string.h>
+#include <unistd.h>
+
+static void
+say_errors(const struct conf_errors *errs, const char *dir)
+{
+	size_t i;
+
+	for (i = 0; i < errs->n; i++)
+		log_warn("settings_error", "%s/%s:%u: %s: %s", dir,
+		    errs->v[i].file, errs->v[i].line,
+		    errs->v[i].warning ? "warning" : "error", errs->v[i].text);
+}
+
+static bool
+same_text(const char *a, const char *b)
+{
+	return a == b || (a != NULL && b != NULL && strcmp(a, b) == 0);
+}
+
+static bool
+same_sockets(const struct conf *a, const struct conf *b)
+{
+	char x[64], y[64];
+	size_t i, k;
+
+	if (a->n_listeners != b->n_listeners)
+		return false;
+	for (i = 0; i < a->n_listeners; i++) {
+		const struct conf_listener *p = &a->listeners[i];
+		const struct conf_listener *q = &b->listeners[i];
+
+		if (!same_text(p->name, q->name) ||
+		    p->address.n != q->address.n)
+			return false;
+		for (k = 0; k < p->address.n; k++)
+			if (strcmp(conf_addr_format(
+				       &p->address.v[k], x, sizeof(x)),
+				conf_addr_format(
+				    &q->address.v[k], y, sizeof(y))) != 0)
+				return false;
+	}
+	return true;
+}
+
+/* What only a restart changes is named, and the rest takes effect. */
+static void
+say_restart_needed(const struct conf *old, const struct conf *new)
+{
+	if (!same_text(old->node.state_dir, new->node.state_dir))
+		log_warn(
+		    "restart_needed", "state_dir changed: needs a restart");
+	if (!same_text(old->node.run_dir, new->node.run_dir))
+		log_warn("restart_needed", "run_dir changed: needs a restart");
+	if (old->node.smtpd_workers != new->node.smtpd_workers ||
+	    old->delivery.workers != new->delivery.workers)
+		log_warn("restart_needed",
+		    "number of workers changed: needs a restart");
+	if (!same_sockets(old, new))
+		log_warn("restart_needed",
+		    "listeners or their addresses "
+		    "changed: needs a restart");
+}
+
+/* The target may have been rotated or changed: open it anew, for everyone. */
+static void
+renew_log(struct node *n)
+{
+	int fd = node_open_log(n), copy;
+	size_t i;
+
+	if (fd < 0) {
+		log_warn("log_target",
+		    "log target cannot be opened, the old "
+		    "one stays: %s",
+		    strerror(errno));
+		return;
+	}
+	for (i = 0; i < n->n_processes; i++) {
+		struct process *p = &n->processes[i];
+
+		if (p->chan == NULL)
+			continue;
+		copy = fcntl(fd, F_DUPFD_CLOEXEC, 10);
+		if (copy < 0)
+			continue; /* this one goes on with the old target */
+		(void)ipc_send_begin(p->chan, CTL_LOG, 0);
+		(void)ipc_send_end(p->chan, copy); /* gone: it is restarted */
+	}
+	log_flush();
+	(void)close(n->log_fd);
+	n->log_fd = fd;
+	log_init(fd,
+	    n->conf->log.target == CONF_LOG_SYSLOG
+		? LOG_SYSLOG
+		: (enum log_format)n->conf->log.format,
+	    (enum log_level)n->conf->log.level, "postern");
+}
+
+int
+node_reload(struct node *n)
+{
+	struct conf_errors errs = { 0 };
+	struct conf *new = NULL, *old = n->conf;
+	size_t i;
+	int r;
+
+	r = conf_load_dir(n->conf_dir, &errs, &new);
+	say_errors(&errs, n->conf_dir);
+	conf_errors_done(&errs);
+	if (r < 0) {
+		log_warn("reload_refused",
+		    "settings in %s are refused, the running set stays: %s",
+		    n->conf_dir, err_str(r));
+		return r;
+	}
+	say_restart_needed(old, new);
+	n->conf = new;
+	n->generation++;
+	conf_unref(old);
+	ledger_set_system_limit(n->ledger, new->delivery.max_connections);
+	for (i = 0; i < n->n_processes; i++) {
+		struct process *p = &n->processes[i];
+
+		if (p->chan == NULL)
+			continue;
+		r = process_send_config(p);
+		if (r < 0)
+			log_warn("reload_refused",
+			    "%s %u could not be given the settings: %s",
+			    role_name(p->role), p->instance, err_str(r));
+	}
+	renew_log(n);
+	log_info("reloaded", "settings loaded from %s, generation %llu",
+	    n->conf_dir, (unsigned long long)n->generation);
+	return 0;
+}

@@ -1,0 +1,131 @@
+/*
+ * supervisor.h - what the files of the supervisor share: the node, its processes.
+ */
+#ifndef POSTERN_SUPERVISOR_SUPERVISOR_H
+#define POSTERN_SUPERVISOR_SUPERVISOR_H
+
+#include "lib/ipc/chan.h"
+#include "lib/proto/admin.h"
+#include "lib/proto/roles.h"
+
+#include <stdbool.h>
+#include <stdint.h>
+#include <sys/types.h>
+#include <uv.h>
+
+enum {
+	PROCESSES_MAX = 64,
+	SOCKETS_MAX = 128,
+	FDS_WANTED = 65536, /* RLIMIT_NOFILE, or what the system allows */
+};
+
+enum process_state {
+	PROCESS_STOPPED,  /* not running, restart timer may run */
+	PROCESS_STARTING, /* running, not READY yet */
+	PROCESS_READY,
+	PROCESS_DRAINING,
+};
+
+struct node;
+
+/* One child process, or the place for it between two lives. */
+struct process {
+	struct node *node;
+	enum role role;
+	uint32_t instance;
+	uint32_t holder; /* in the ledger; index in node->processes */
+	enum process_state state;
+	pid_t pid;
+	struct ipc_chan *chan;
+	struct adm_peer adm; /* replies to admin; only that role calls */
+	uint32_t starts, fast_deaths;
+	int64_t started_ms;
+	uv_timer_t restart;
+	uid_t uid; /* 0: keeps ours */
+	gid_t gid;
+};
+
+/* A socket bound at start, handed to every process that serves it. */
+struct node_socket {
+	enum role role;
+	char kind[16], name[256], address[256];
+	int fd;
+};
+
+enum node_state { NODE_STARTING, NODE_RUNNING, NODE_DRAINING, NODE_LEAVING };
+
+struct node {
+	uv_loop_t *loop;
+	struct ipc_hub hub;
+	struct conf *conf;
+	const char *conf_dir;
+	uint64_t generation;
+	enum node_state state;
+	int exit_code;
+	bool as_root;
+	bool said_missing; /* what no child could apply: said once */
+	int64_t started_s;
+
+	char bin_dir[4096];	/* where the children's programs are */
+	char queue_path[4096];	/* state_dir/queue */
+	char empty_path[4096];	/* chroot of the children */
+	char socket_path[4096]; /* control socket, removed at the end */
+	int lock_fd, queue_fd, log_fd;
+	uint32_t max_fds;
+
+	struct process processes[PROCESSES_MAX];
+	size_t n_processes;
+	struct node_socket sockets[SOCKETS_MAX];
+	size_t n_sockets;
+	struct ledger *ledger;
+	uint64_t restarts;
+
+	uv_signal_t sigchld, sigterm, sigint, sighup;
+	uv_timer_t drain_timer;
+	uv_timer_t leave_timer;
+};
+
+/* node.c: directories, lock, users, log target, limits. 0 or an exit code for
+ * main(), after saying why on stderr. */
+int node_open(struct node *n);
+void node_close(struct node *n);
+/* What the supervisor itself may still do once all is open. */
+int node_lock_down(struct node *n);
+/* Open the log target of the settings; -1 and errno. */
+int node_open_log(const struct node *n);
+
+/* listen.c: bind every address of the settings. 0 or an exit code. */
+int node_listen(struct node *n);
+
+/* process.c: the children's lives. */
+int processes_plan(struct node *n); /* which ones, from the settings */
+void process_start(struct process *p);
+/* The process that waitpid() reported. */
+void process_exited(struct node *n, pid_t pid, int status);
+void process_kill(struct process *p, int signum);
+struct process *process_find(struct node *n, enum role role, uint32_t instance);
+bool processes_all(const struct node *n, enum process_state state);
+bool processes_running(const struct node *n);
+int process_send_config(struct process *p);
+
+/* control.c: the channel to each child. */
+extern const struct ipc_spec control_spec;
+void control_granted(
+    void *arg, uint32_t holder, uint64_t req_id, uint64_t permit_id);
+
+/* reload.c */
+/* 0 done; PE_CONFIG: the new set is refused and the old one stays; says why
+ * in the log. */
+int node_reload(struct node *n);
+
+/* drain.c */
+void node_drain(struct node *n, int64_t deadline_ms);
+void node_drain_step(struct node *n); /* a process has ended */
+
+/* setup.c: `postern setup`, make the users. An exit code. */
+int setup_users(const char *conf_dir);
+/* User and group of a role; 0 when our own is kept. False: missing, said. */
+bool setup_find_user(
+    const struct conf *conf, enum role role, uid_t *ret_uid, gid_t *ret_gid);
+
+#endif
