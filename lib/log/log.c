@@ -295,7 +295,7 @@ put_text(enum log_level level, const char *text)
 		    (size_t)n < sizeof(line) ? (size_t)n : sizeof(line) - 1);
 }
 
-static void
+__attribute__((format(printf, 4, 0))) static void
 vlog(enum log_level level, const char *event, const struct log_fields *f,
     const char *fmt, va_list ap)
 {
