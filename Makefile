@@ -83,22 +83,22 @@ LIBSRC   := $(wildcard lib/*/*.c)
 LIBOBJ   := $(LIBSRC:%.c=$(B)/%.o)
 LIBA     := $(B)/libpostern.a
 
-SRC_postern    := $(wildcard supervisor/*.c)
-SRC_posternctl := $(wildcard ctl/*.c)
+SRC_supervisor := $(wildcard supervisor/*.c)
+SRC_ctl := $(wildcard ctl/*.c)
 $(foreach c,$(CHILDREN),$(eval SRC_$(c) := $(wildcard $(c)/*.c)))
 
 # Libraries beyond the common ones, by program.
-XLIBS_postern    := $(LIBS_tls)
-XLIBS_posternctl := $(LIBS_json) $(shell pkg-config --libs libcurl 2>/dev/null)
+XLIBS_supervisor := $(LIBS_tls)
+XLIBS_ctl        := $(LIBS_json) $(shell pkg-config --libs libcurl 2>/dev/null)
 XLIBS_smtpd      := $(LIBS_tls) -lcrypt -lpthread
 XLIBS_queue      := $(shell pkg-config --libs lmdb 2>/dev/null) -lpthread
 XLIBS_resolver   := $(shell pkg-config --libs libcares 2>/dev/null)
 XLIBS_deliver    := $(LIBS_tls)
 XLIBS_admin      := $(LIBS_json) $(shell pkg-config --libs libmicrohttpd 2>/dev/null)
-XLIBS_all        := $(sort $(XLIBS_postern) $(XLIBS_posternctl) $(XLIBS_smtpd) \
+XLIBS_all        := $(sort $(XLIBS_supervisor) $(XLIBS_ctl) $(XLIBS_smtpd) \
 	$(XLIBS_queue) $(XLIBS_resolver) $(XLIBS_deliver) $(XLIBS_admin))
 
-PROGS := $(if $(SRC_postern),$(B)/postern) $(if $(SRC_posternctl),$(B)/posternctl) \
+PROGS := $(if $(SRC_supervisor),$(B)/postern) $(if $(SRC_ctl),$(B)/posternctl) \
 	$(foreach c,$(CHILDREN),$(if $(SRC_$(c)),$(B)/postern-$(c)))
 # Developers' tools (not installed): tests/tools/<name>.c makes build/<mode>/<name>
 TOOLS := $(patsubst tests/tools/%.c,$(B)/%,$(wildcard tests/tools/*.c))
@@ -137,10 +137,10 @@ $(B)/$(2): $$(OBJ_$(1)) $(LIBA)
 	$$(call SAY,LINK,$$@)
 	$$(Q)$$(CC) $$(ALL_LDFLAGS) -o $$@ $$(OBJ_$(1)) $(LIBA) $$(XLIBS_$(1)) $$(LIBS_base)
 endef
-$(eval $(call PROCESS,postern,postern))
-$(eval $(call PROCESS,posternctl,posternctl))
+$(eval $(call PROCESS,supervisor,postern))
+$(eval $(call PROCESS,ctl,posternctl))
 $(foreach c,$(CHILDREN),$(eval $(call PROCESS,$(c),postern-$(c))))
-PROCLIBS := $(foreach c,postern posternctl $(CHILDREN),$(if $(SRC_$(c)),$(B)/proc-$(c).a))
+PROCLIBS := $(foreach c,supervisor ctl $(CHILDREN),$(if $(SRC_$(c)),$(B)/proc-$(c).a))
 
 $(B)/%: tests/tools/%.c $(LIBA)
 	@mkdir -p $(@D)
@@ -213,7 +213,7 @@ format:
 	clang-format -i $(CSRC)
 
 compile_commands.json:
-	@for f in $(LIBSRC) $(SRC_postern) $(SRC_posternctl) $(foreach c,$(CHILDREN),$(SRC_$(c))); do \
+	@for f in $(LIBSRC) $(SRC_supervisor) $(SRC_ctl) $(foreach c,$(CHILDREN),$(SRC_$(c))); do \
 		printf '{"directory":"%s","file":"%s","command":"%s"},\n' "$(CURDIR)" "$$f" \
 		'$(subst ",\",$(CC) $(ALL_CFLAGS)) -c '"$$f"; done | \
 		sed '1s/^/[/; $$s/,$$/]/' > $@
