@@ -73,6 +73,20 @@ conf_check_print(const char *dir, bool json, FILE *out)
 
 /* ---- the reference ------------------------------------------------------- */
 
+/* In the order a reader wants them; the schema's serves the builder. */
+static const enum conf_section_id order[CONF_S_COUNT] = { CONF_S_POSTERN,
+	CONF_S_LISTENER, CONF_S_CERTIFICATE, CONF_S_CREDENTIAL, CONF_S_TRUST,
+	CONF_S_RESOLVER, CONF_S_MTA_STS, CONF_S_QUEUE, CONF_S_DELIVERY,
+	CONF_S_LOG, CONF_S_ADMIN, CONF_S_CLUSTER, CONF_S_DEFAULT,
+	CONF_S_DESTINATION, CONF_S_ROUTE, CONF_S_GATEWAY, CONF_S_PROFILE };
+
+/* Entries of destinations have DEFAULT's keys: said once is enough. */
+static bool
+keys_said(enum conf_section_id id)
+{
+	return id == CONF_S_DESTINATION;
+}
+
 static void
 print_text(FILE *out)
 {
@@ -82,10 +96,12 @@ print_text(FILE *out)
 	size_t i, n;
 
 	for (i = 0; i < CONF_S_COUNT; i++) {
-		s = &conf_schema[i];
+		s = &conf_schema[order[i]];
 		fprintf(out, "%s# %s\n# %s\n[%s]\n", i > 0 ? "\n" : "",
 		    conf_table_file[s->table], s->help, s->title);
-		for (n = 0; n < s->n_keys; n++) {
+		if (keys_said(order[i]))
+			fputs("# The keys of [DEFAULT].\n", out);
+		for (n = 0; !keys_said(order[i]) && n < s->n_keys; n++) {
 			k = &s->keys[n];
 			fprintf(out, "# %s\n# Type: %s.\n%s =%s%s\n", k->help,
 			    conf_value_type(k, type, sizeof(type)), k->name,
@@ -217,31 +233,32 @@ print_markdown(FILE *out)
 	const struct conf_section *s;
 	const struct conf_key *k;
 	char type[256];
-	size_t t, i, n;
+	size_t i, n;
+	int table = -1;
 
-	for (t = 0; t < CONF_T_COUNT; t++) {
-		fprintf(out, "\n## %s\n", conf_table_file[t]);
-		for (i = 0; i < CONF_S_COUNT; i++) {
-			s = &conf_schema[i];
-			if ((size_t)s->table != t)
-				continue;
-			fprintf(out,
-			    "\n### `[%s]`\n\n%s\n\n"
-			    "| key | default | type | meaning |\n"
-			    "|---|---|---|---|\n",
-			    s->title, s->help);
-			for (n = 0; n < s->n_keys; n++) {
-				k = &s->keys[n];
-				fprintf(out, "| `%s` | %s%s%s | ", k->name,
-				    k->def != NULL ? "`" : "",
-				    k->def != NULL ? k->def : "",
-				    k->def != NULL ? "`" : "");
-				cell(out,
-				    conf_value_type(k, type, sizeof(type)));
-				fputs(" | ", out);
-				cell(out, k->help);
-				fputs(" |\n", out);
-			}
+	for (i = 0; i < CONF_S_COUNT; i++) {
+		s = &conf_schema[order[i]];
+		if ((int)s->table != table)
+			fprintf(out, "\n## %s\n", conf_table_file[s->table]);
+		table = (int)s->table;
+		fprintf(out, "\n### `[%s]`\n\n%s\n", s->title, s->help);
+		if (keys_said(order[i])) {
+			fputs("\nThe keys are those of `[DEFAULT]`.\n", out);
+			continue;
+		}
+		fputs("\n| key | default | type | meaning |\n"
+		      "|---|---|---|---|\n",
+		    out);
+		for (n = 0; n < s->n_keys; n++) {
+			k = &s->keys[n];
+			fprintf(out, "| `%s` | %s%s%s | ", k->name,
+			    k->def != NULL ? "`" : "",
+			    k->def != NULL ? k->def : "",
+			    k->def != NULL ? "`" : "");
+			cell(out, conf_value_type(k, type, sizeof(type)));
+			fputs(" | ", out);
+			cell(out, k->help);
+			fputs(" |\n", out);
 		}
 	}
 }
@@ -269,36 +286,36 @@ print_man(FILE *out)
 	const struct conf_section *s;
 	const struct conf_key *k;
 	char type[256];
-	size_t t, i, n;
+	size_t i, n;
+	int table = -1;
 
-	for (t = 0; t < CONF_T_COUNT; t++) {
-		fputs(".SH ", out);
-		roff(out, conf_table_file[t]);
+	for (i = 0; i < CONF_S_COUNT; i++) {
+		s = &conf_schema[order[i]];
+		if ((int)s->table != table)
+			fprintf(out, ".SH %s\n", conf_table_file[s->table]);
+		table = (int)s->table;
+		fputs(".SS [", out);
+		roff(out, s->title);
+		fputs("]\n", out);
+		roff(out, s->help);
 		fputc('\n', out);
-		for (i = 0; i < CONF_S_COUNT; i++) {
-			s = &conf_schema[i];
-			if ((size_t)s->table != t)
-				continue;
-			fputs(".SS [", out);
-			roff(out, s->title);
-			fputs("]\n", out);
-			roff(out, s->help);
-			fputc('\n', out);
-			for (n = 0; n < s->n_keys; n++) {
-				k = &s->keys[n];
-				fputs(".TP\n.B ", out);
-				roff(out, k->name);
-				if (k->def != NULL) {
-					fputs(" = ", out);
-					roff(out, k->def);
-				}
-				fputc('\n', out);
-				roff(out, k->help);
-				fputs("\n.br\nType: ", out);
-				roff(out,
-				    conf_value_type(k, type, sizeof(type)));
-				fputs(".\n", out);
+		if (keys_said(order[i])) {
+			fputs("The keys are those of [DEFAULT].\n", out);
+			continue;
+		}
+		for (n = 0; n < s->n_keys; n++) {
+			k = &s->keys[n];
+			fputs(".TP\n.B ", out);
+			roff(out, k->name);
+			if (k->def != NULL) {
+				fputs(" = ", out);
+				roff(out, k->def);
 			}
+			fputc('\n', out);
+			roff(out, k->help);
+			fputs("\n.br\nType: ", out);
+			roff(out, conf_value_type(k, type, sizeof(type)));
+			fputs(".\n", out);
 		}
 	}
 }

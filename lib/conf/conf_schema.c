@@ -319,7 +319,7 @@ static const struct conf_key route_keys[] = {
 	    "Where mail goes instead of to MX; lower pri first, equal ones take turns. USEDNS: ordinary MX. /dev/null: discard. [NAME]: no MX lookup. Required." },
 	K(conf_route, credential, NAME, 0, 0, NULL, NULL,
 	    "Log in as this [credential NAME] of postern.conf."),
-	K(conf_route, tls, ENUM, 0, 0, "preferred", TLS_WORDS,
+	K(conf_route, tls, ENUM, 0, 0, NULL, TLS_WORDS,
 	    "When not set: the destination's."),
 };
 

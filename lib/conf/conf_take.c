@@ -726,6 +726,8 @@ take_route(struct conf_where *w, void *base)
 
 	rt->name = section_name(w);
 	rt->has_tls = conf_where_given(w, "tls");
+	if (!rt->has_tls)
+		rt->tls = CONF_TLS_PREFERRED; /* not none, if one forgets */
 	need(w, "hosts", conf_where_given(w, "hosts"));
 	for (i = 0; i < rt->n_hosts; i++) {
 		if (h[i].port == 0)

@@ -824,26 +824,61 @@ test_schema(void **state)
 	}
 }
 
+static char *
+printed(enum conf_print how)
+{
+	char *text = NULL;
+	size_t len;
+	FILE *f = open_memstream(&text, &len);
+
+	conf_defaults_print(how, f);
+	fclose(f);
+	return text;
+}
+
+static char *
+contents(const char *path)
+{
+	char *text = NULL;
+	size_t len;
+	FILE *in = fopen(path, "r"), *out = open_memstream(&text, &len);
+	int c;
+
+	assert_non_null(in);
+	while ((c = fgetc(in)) != EOF)
+		fputc(c, out);
+	fclose(in);
+	fclose(out);
+	return text;
+}
+
 static void
 test_printed(void **state)
 {
 	enum conf_print how;
-	char *text;
-	size_t len, id, i;
-	FILE *f;
+	char *text, *file;
+	size_t id, i;
 
 	(void)state;
-	for (how = CONF_PRINT_TEXT; how <= CONF_PRINT_MAN; how++) {
-		text = NULL;
-		f = open_memstream(&text, &len);
-		conf_defaults_print(how, f);
-		fclose(f);
-		for (id = 0; how != CONF_PRINT_MAN && id < CONF_S_COUNT; id++)
+	for (how = CONF_PRINT_TEXT; how <= CONF_PRINT_MARKDOWN; how++) {
+		text = printed(how);
+		for (id = 0; id < CONF_S_COUNT; id++)
 			for (i = 0; i < conf_schema[id].n_keys; i++)
 				assert_non_null(
 				    strstr(text, conf_schema[id].keys[i].name));
 		free(text);
 	}
+	/* the documents are those of this table: see tests/tools/confdocs.c */
+	text = printed(CONF_PRINT_MARKDOWN);
+	file = contents("docs/settings.md");
+	assert_non_null(strstr(file, text));
+	free(text);
+	free(file);
+	text = printed(CONF_PRINT_MAN);
+	file = contents("docs/man/postern.conf.5");
+	assert_non_null(strstr(file, text));
+	free(text);
+	free(file);
 }
 
 int
