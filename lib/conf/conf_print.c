@@ -178,7 +178,7 @@ print_json(FILE *out)
 	const char *sep = "[";
 
 	for (i = 0; i < CONF_S_COUNT; i++) {
-		s = &conf_schema[i];
+		s = &conf_schema[order[i]];
 		for (n = 0; n < s->n_keys; n++) {
 			k = &s->keys[n];
 			fprintf(out,
