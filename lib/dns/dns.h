@@ -151,6 +151,16 @@ int dns_answer_dup(const struct dns_answer *a, struct dns_answer **ret_answer);
 struct dns_answer *dns_answer_failed(const char *name, uint16_t type,
     enum dns_why why, uint16_t ede, const char *reason);
 
+/*
+ * One record for people: "192.0.2.1", "10 mx.example", "3 1 1 ab01...", a TXT
+ * between single quotes, escaped. Cut with "..." at size. Returns buf.
+ */
+const char *dns_rr_text(
+    uint16_t type, const struct dns_rr *rr, char *buf, size_t size);
+
+/* All records, with commas between, in parentheses. Returns buf. */
+const char *dns_answer_text(const struct dns_answer *a, char *buf, size_t size);
+
 /* For answers of the functions above; NULL is fine. */
 void dns_answer_free(struct dns_answer *a);
 

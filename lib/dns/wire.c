@@ -92,8 +92,8 @@ dns_query_build(const char *name, uint16_t type, uint16_t id, unsigned flags,
 	q[2] = 0x01; /* RD */
 	q[3] = (uint8_t)((flags & DNS_Q_AD ? 0x20 : 0) |
 	    (flags & DNS_Q_CD ? 0x10 : 0));
-	q[5] = 1;  /* one question */
-	q[11] = 1; /* one additional: OPT */
+	q[5] = 1;			     /* one question */
+	q[11] = (flags & DNS_Q_NO_OPT) == 0; /* one additional: OPT */
 	label = &q[n++];
 	for (i = 0; name[i] != '\0'; i++) {
 		c = name[i];
@@ -111,6 +111,8 @@ dns_query_build(const char *name, uint16_t type, uint16_t id, unsigned flags,
 	put_u16(&q[n], type);
 	put_u16(&q[n + 2], CLASS_IN);
 	n += 4;
+	if ((flags & DNS_Q_NO_OPT) != 0)
+		return (int)n;
 	q[n++] = 0; /* owner of OPT */
 	put_u16(&q[n], TYPE_OPT);
 	put_u16(&q[n + 2], DNS_EDNS_UDP_SIZE);

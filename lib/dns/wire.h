@@ -22,11 +22,12 @@ enum {
 	DNS_QUERY_SIZE = 12 + 255 + 4 + 11, /* the largest question */
 };
 
-/* Bits of a question; RD is always set, an OPT record always there. */
+/* Bits of a question; RD is always set. */
 enum {
 	DNS_Q_AD = 1, /* "tell me whether you validated" (RFC 6840, 5.7) */
 	DNS_Q_DO = 2, /* send signatures too (RFC 3225) */
 	DNS_Q_CD = 4, /* answer even if validation fails (RFC 4035, 3.2.2) */
+	DNS_Q_NO_OPT = 8, /* for servers without EDNS; no DO then */
 };
 
 enum {

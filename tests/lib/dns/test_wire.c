@@ -60,6 +60,9 @@ test_query(void **state)
 	    dns_query_build("mx.example", DNS_A, 1, DNS_Q_CD, NULL, q), 39);
 	assert_int_equal(q[3], 0x10);
 	assert_int_equal(q[35], 0);
+	assert_int_equal(
+	    dns_query_build("mx.example", DNS_A, 1, DNS_Q_NO_OPT, NULL, q), 28);
+	assert_int_equal(q[11], 0);
 	memset(mix, 0x55, sizeof(mix));
 	assert_int_equal(dns_query_build("ab1c.de", DNS_A, 1, 0, mix, q), 36);
 	assert_memory_equal(&q[12],
