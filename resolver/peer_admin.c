@@ -1,0 +1,257 @@
+/*
+ * peer_admin.c - what admin may ask of us: metrics, status, dnsflush.
+ */
+#include "resolver/peers.h"
+
+#include <errno.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <unistd.h>
+
+#include "lib/base/buf.h"
+#include "lib/base/err.h"
+#include "lib/ipc/chan.h"
+#include "lib/json/json.h"
+#include "lib/log/log.h"
+#include "lib/metrics/metrics.h"
+#include "lib/proc/child.h"
+#include "lib/proto/admin.h"
+
+enum { DOC_MAX = 64 * 1024 };
+
+struct admin {
+	LIST_ENTRY(admin) link;
+	struct app *app;
+	struct adm_peer peer;
+	uint32_t instance;
+};
+
+/* ---- documents -------------------------------------------------------------
+ */
+
+static void
+put(struct ipc_wr *w, const char *name, const char *labels, const char *help,
+    enum metric_kind kind, uint64_t value)
+{
+	struct metric m = { name, labels, help, kind, (int64_t)value };
+
+	metric_encode(w, &m);
+}
+
+static int
+metrics(struct app *app, struct buf *doc)
+{
+	struct ipc_wr w = { .b = doc };
+	struct resolver_stats st;
+	char labels[128];
+	size_t i;
+
+	resolver_stats(app->r, &st);
+	put(&w, "postern_dns_requests_total", "",
+	    "DNS questions asked of the "
+	    "resolver process",
+	    METRIC_COUNTER, st.asked);
+	put(&w, "postern_dns_cache_hits_total", "",
+	    "DNS questions answered from the cache", METRIC_COUNTER, st.hits);
+	put(&w, "postern_dns_refused_total", "",
+	    "DNS questions refused because a bound was reached", METRIC_COUNTER,
+	    st.refused);
+	put(&w, "postern_dns_answers_total", "state=\"secure\"",
+	    "DNS lookups by the security state of their answer", METRIC_COUNTER,
+	    st.secure);
+	put(&w, "postern_dns_answers_total", "state=\"insecure\"", "",
+	    METRIC_COUNTER, st.insecure);
+	put(&w, "postern_dns_answers_total", "state=\"indeterminate\"", "",
+	    METRIC_COUNTER, st.indeterminate);
+	put(&w, "postern_dns_bogus_total", "",
+	    "DNS lookups that failed validation", METRIC_COUNTER, st.bogus);
+	put(&w, "postern_dns_timeouts_total", "",
+	    "DNS lookups that no server answered in time", METRIC_COUNTER,
+	    st.timeouts);
+	put(&w, "postern_dns_in_flight", "", "DNS lookups on their way",
+	    METRIC_GAUGE, st.in_flight);
+	put(&w, "postern_dns_waiting", "", "DNS lookups waiting for a place",
+	    METRIC_GAUGE, st.waiting);
+	put(&w, "postern_dns_cache_entries", "", "Answers in the DNS cache",
+	    METRIC_GAUGE, st.cache_entries);
+	put(&w, "postern_dns_cache_bytes", "", "Memory of the DNS cache",
+	    METRIC_GAUGE, st.cache_bytes);
+	put(&w, "postern_dns_cache_evicted_total", "",
+	    "Answers pushed out of the DNS cache before their time",
+	    METRIC_COUNTER, st.cache_evicted);
+	for (i = 0; i < st.n_servers; i++) {
+		(void)snprintf(labels, sizeof(labels), "server=\"%s\"",
+		    st.servers[i].text);
+		put(&w, "postern_dns_server_up", labels,
+		    "Whether the DNS server answers", METRIC_GAUGE,
+		    st.servers[i].up);
+	}
+	for (i = 0; i < st.n_servers; i++) {
+		(void)snprintf(labels, sizeof(labels), "server=\"%s\"",
+		    st.servers[i].text);
+		put(&w, "postern_dns_server_queries_total", labels,
+		    "Queries sent to the DNS server", METRIC_COUNTER,
+		    st.servers[i].sent);
+	}
+	return w.err;
+}
+
+static int
+status(struct app *app, struct buf *doc)
+{
+	struct resolver_stats st;
+	struct json j;
+	size_t i;
+
+	resolver_stats(app->r, &st);
+	json_init(&j, doc);
+	json_obj(&j, NULL);
+	json_str(&j, "dnssec", probe_str(app->probe.now));
+	json_uint(&j, "asked", st.asked);
+	json_uint(&j, "cache_hits", st.hits);
+	json_uint(&j, "secure", st.secure);
+	json_uint(&j, "insecure", st.insecure);
+	json_uint(&j, "indeterminate", st.indeterminate);
+	json_uint(&j, "in_flight", st.in_flight);
+	json_uint(&j, "waiting", st.waiting);
+	json_uint(&j, "cache_entries", st.cache_entries);
+	json_uint(&j, "cache_bytes", st.cache_bytes);
+	json_arr(&j, "servers");
+	for (i = 0; i < st.n_servers; i++) {
+		const struct resolver_server_stats *s = &st.servers[i];
+
+		json_obj(&j, NULL);
+		json_str(&j, "server", s->text);
+		json_bool(&j, "up", s->up);
+		json_bool(&j, "trusted", s->trust_ad);
+		json_bool(&j, "validated_once", s->seen_ad);
+		json_uint(&j, "sent", s->sent);
+		json_uint(&j, "replies", s->replies);
+		json_uint(&j, "timeouts", s->timeouts);
+		json_uint(&j, "errors", s->errors);
+		json_end_obj(&j);
+	}
+	json_end_arr(&j);
+	json_end_obj(&j);
+	return j.err;
+}
+
+static int
+dnsflush(struct app *app, const char *name, struct buf *doc)
+{
+	char normal[DNS_NAME_SIZE];
+	struct json j;
+	size_t n;
+
+	if (name[0] != '\0') {
+		if (dns_name_normalise(name, normal) < 0)
+			return PE_SYNTAX;
+		name = normal;
+	}
+	n = resolver_flush(app->r, name);
+	log_info("dns_flushed", "DNS cache: %zu entries forgotten (%s)", n,
+	    name[0] == '\0' ? "all" : name);
+	json_init(&j, doc);
+	json_obj(&j, NULL);
+	json_uint(&j, "changed", n);
+	json_end_obj(&j);
+	return j.err;
+}
+
+/* ---- channel ---------------------------------------------------------------
+ */
+
+static int
+on_call(void *peer, struct ipc_msg *m, struct ipc_rd *rd)
+{
+	struct admin *ad = peer;
+	struct adm_call call;
+	struct buf doc;
+	int r;
+
+	if (adm_call_decode(rd, &call) < 0)
+		return PE_PROTO;
+	buf_init(&doc, DOC_MAX);
+	switch (call.op) {
+	case ADM_METRICS:
+		r = metrics(ad->app, &doc);
+		break;
+	case ADM_STATUS:
+		r = status(ad->app, &doc);
+		break;
+	case ADM_DNSFLUSH:
+		r = dnsflush(ad->app, call.args[0], &doc);
+		break;
+	default:
+		buf_done(&doc);
+		return PE_PROTO; /* not ours to answer */
+	}
+	if (r == 0)
+		r = adm_reply(&ad->peer, m->req_id, &doc);
+	else if (r == PE_SYNTAX)
+		r = adm_refuse(&ad->peer, m->req_id, 400, "not a domain name");
+	else
+		r = adm_refuse(&ad->peer, m->req_id, 503, err_str(r));
+	buf_done(&doc);
+	return r;
+}
+
+static void
+on_down(void *peer, int why, const char *text)
+{
+	struct admin *ad = peer;
+	struct ipc_chan *chan = ad->peer.chan;
+
+	if (why != PE_GONE)
+		child_peer_broken(
+		    ad->app->child, ROLE_ADMIN, ad->instance, text);
+	adm_peer_done(&ad->peer);
+	LIST_REMOVE(ad, link);
+	ipc_chan_free(chan);
+	free(ad);
+}
+
+static void
+on_room(void *peer)
+{
+	struct admin *ad = peer;
+
+	adm_peer_room(&ad->peer);
+}
+
+static const struct ipc_rule rules[] = {
+	/* type     min max when     flags handler */
+	{ ADM_CALL, 18, 4096, IPC_ANY, 0, on_call },
+};
+
+static const struct ipc_spec spec = {
+	.name = "admin",
+	.rules = rules,
+	.n_rules = sizeof(rules) / sizeof(rules[0]),
+	.on_down = on_down,
+	.on_room = on_room,
+};
+
+void
+admin_open(struct app *app, uint32_t instance, int fd)
+{
+	struct admin *ad = calloc(1, sizeof(*ad));
+	struct ipc_chan *chan;
+	int r = -ENOMEM;
+
+	if (ad != NULL) {
+		ad->app = app;
+		ad->instance = instance;
+		r = ipc_chan_new(&app->child->hub, fd, &spec, ad, &chan);
+	} else {
+		(void)close(fd);
+	}
+	if (r < 0) {
+		log_warn("peer_failed", "resolver: channel to admin: %s",
+		    err_str(r));
+		free(ad);
+		return;
+	}
+	adm_peer_init(&ad->peer, chan);
+	LIST_INSERT_HEAD(&app->admins, ad, link);
+}

@@ -1,0 +1,821 @@
+/*
+ * query.c - questions from the asker to the answer: cache, one flight per
+ * question, servers in turn, CNAME chains that leave the packet, deadlines.
+ *
+ * A question waits (no place is free), is ready (its next query is to be sent),
+ * asks (one query is on its way), or is done. on_soon() alone sends, a bounded
+ * number in each turn of the loop: a burst, also one of repeats after many have
+ * timed out together, would fill the socket's buffer, which c-ares takes for a
+ * failure of the server. All callbacks to askers come from the loop.
+ *
+ * What an answer is worth is decided in answer_take() only: secure needs AD
+ * from a trusted server on this reply and on every CNAME link before it
+ * (RFC 7672, 2.1.3). An error of one server is asked of the next, except
+ * "bogus": a server that validates said no, and another one that does not
+ * validate must not be able to turn that into an insecure yes.
+ */
+#include "resolver/resolver.h"
+
+#include <errno.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/random.h>
+
+#include "lib/base/clock.h"
+#include "lib/base/err.h"
+#include "lib/dns/wire.h"
+#include "lib/log/log.h"
+#include "resolver/cache.h"
+#include "resolver/upstream.h"
+
+enum { BUCKETS = 4096, BURST = 64 /* queries per turn */ };
+
+enum question_state { Q_WAITING, Q_READY, Q_ASKING, Q_DONE };
+
+struct question {
+	LIST_ENTRY(question) bucket;
+	TAILQ_ENTRY(question) by_deadline;
+	TAILQ_ENTRY(question) queue; /* waiting or ready */
+	TAILQ_HEAD(, resolver_req) reqs;
+	struct resolver *r;
+	enum question_state state;
+	char name[DNS_NAME_SIZE];
+	uint16_t type;
+	bool no_store; /* flushed while it was asked */
+	int64_t deadline_ms;
+
+	/* where the chain stands */
+	char target[DNS_NAME_SIZE];
+	unsigned links;
+	bool secure; /* every link so far */
+	uint32_t ttl_s;
+
+	/* who was asked for target */
+	uint32_t done;	/* servers whose reply was an error */
+	uint32_t tried; /* servers that failed in this round */
+	unsigned round;
+	bool probe; /* the query on its way has CD set: bogus or outage? */
+	int server;
+	struct flight *flight;
+	uint8_t query[DNS_QUERY_SIZE];
+	size_t query_len;
+
+	/* the most telling failure */
+	enum dns_why why;
+	uint16_t ede;
+	char reason[DNS_REASON_SIZE];
+};
+
+TAILQ_HEAD(questions, question);
+LIST_HEAD(question_bucket, question);
+
+struct resolver {
+	uv_loop_t *loop;
+	struct resolver_settings set;
+	struct upstreams *us;
+	struct cache *cache;
+	struct question_bucket open[BUCKETS];
+	struct questions by_deadline;
+	struct questions waiting, ready;
+	size_t n_places; /* taken by ready and asking ones */
+	size_t n_waiting, n_reqs;
+	uv_timer_t deadline;
+	uv_timer_t soon; /* send what is ready, start what waits */
+	unsigned handles;
+	bool stopping;
+	struct resolver_stats stats;
+	struct log_limit fail_log;
+};
+
+static void question_send(struct question *q);
+
+/* ---- tables ----------------------------------------------------------------
+ */
+
+static struct question_bucket *
+bucket_of(struct resolver *r, const char *name, uint16_t type)
+{
+	return &r->open[cache_hash(name, type) % BUCKETS];
+}
+
+static struct question *
+question_find(struct resolver *r, const char *name, uint16_t type)
+{
+	struct question *q;
+
+	LIST_FOREACH(q, bucket_of(r, name, type), bucket)
+	if (q->type == type && strcmp(q->name, name) == 0)
+		return q;
+	return NULL;
+}
+
+static void on_deadline(uv_timer_t *t);
+static void on_soon(uv_timer_t *t);
+
+static void
+arm_deadline(struct resolver *r)
+{
+	struct question *q = TAILQ_FIRST(&r->by_deadline);
+	int64_t left_ms;
+
+	if (q == NULL) {
+		(void)uv_timer_stop(&r->deadline);
+		return;
+	}
+	left_ms = q->deadline_ms - clock_mono_ms();
+	(void)uv_timer_start(
+	    &r->deadline, on_deadline, left_ms > 0 ? (uint64_t)left_ms : 0, 0);
+}
+
+/* From the beginning: the name itself, all servers fresh. */
+static void
+question_rewind(struct question *q)
+{
+	flight_forget(q->flight);
+	q->flight = NULL;
+	memcpy(q->target, q->name, sizeof(q->target));
+	q->links = 0;
+	q->secure = true;
+	q->ttl_s = UINT32_MAX;
+	q->done = q->tried = 0;
+	q->round = 0;
+	q->probe = false;
+	q->why = DNS_WHY_NONE;
+	q->ede = DNS_EDE_NONE;
+	q->reason[0] = '\0';
+}
+
+static struct question *
+question_new(struct resolver *r, const char *name, uint16_t type)
+{
+	struct question *q = calloc(1, sizeof(*q)), *before;
+
+	if (q == NULL)
+		return NULL;
+	TAILQ_INIT(&q->reqs);
+	q->r = r;
+	(void)snprintf(q->name, sizeof(q->name), "%s", name);
+	q->type = type;
+	q->deadline_ms = clock_mono_ms() + r->set.timeout_ms;
+	question_rewind(q);
+	q->state = Q_WAITING;
+	LIST_INSERT_HEAD(bucket_of(r, name, type), q, bucket);
+	TAILQ_INSERT_TAIL(&r->waiting, q, queue);
+	r->n_waiting++;
+	/* at the end, unless a reload has just shortened the time */
+	TAILQ_FOREACH_REVERSE(before, &r->by_deadline, questions, by_deadline)
+	if (before->deadline_ms <= q->deadline_ms)
+		break;
+	if (before == NULL)
+		TAILQ_INSERT_HEAD(&r->by_deadline, q, by_deadline);
+	else
+		TAILQ_INSERT_AFTER(&r->by_deadline, before, q, by_deadline);
+	if (TAILQ_FIRST(&r->by_deadline) == q)
+		arm_deadline(r);
+	(void)uv_timer_start(&r->soon, on_soon, 0, 0);
+	return q;
+}
+
+/* Out of every table; state becomes Q_DONE. */
+static void
+question_unlink(struct question *q)
+{
+	struct resolver *r = q->r;
+
+	flight_forget(q->flight);
+	q->flight = NULL;
+	if (q->state == Q_WAITING) {
+		TAILQ_REMOVE(&r->waiting, q, queue);
+		r->n_waiting--;
+	} else {
+		if (q->state == Q_READY)
+			TAILQ_REMOVE(&r->ready, q, queue);
+		r->n_places--;
+	}
+	q->state = Q_DONE;
+	LIST_REMOVE(q, bucket);
+	TAILQ_REMOVE(&r->by_deadline, q, by_deadline);
+	arm_deadline(r);
+	if (!TAILQ_EMPTY(&r->waiting))
+		(void)uv_timer_start(&r->soon, on_soon, 0, 0);
+}
+
+/* It has a place: its next query is to be sent. */
+static void
+question_ready(struct question *q)
+{
+	struct resolver *r = q->r;
+
+	q->state = Q_READY;
+	TAILQ_INSERT_TAIL(&r->ready, q, queue);
+	(void)uv_timer_start(&r->soon, on_soon, 0, 0);
+}
+
+static void
+on_soon(uv_timer_t *t)
+{
+	struct resolver *r = t->data;
+	struct question *q;
+	int n;
+
+	for (n = 0; n < BURST; n++) {
+		while (r->n_places < r->set.max_queries &&
+		    TAILQ_EMPTY(&r->ready) &&
+		    (q = TAILQ_FIRST(&r->waiting)) != NULL) {
+			TAILQ_REMOVE(&r->waiting, q, queue);
+			r->n_waiting--;
+			r->n_places++;
+			question_ready(q);
+			log_debug("dns_query", "DNS query: Q(%s, '%s')",
+			    q->name, dns_type_str(q->type));
+		}
+		q = TAILQ_FIRST(&r->ready);
+		if (q == NULL)
+			break;
+		TAILQ_REMOVE(&r->ready, q, queue);
+		q->state = Q_ASKING;
+		question_send(q);
+	}
+	/* the rest in the next turn; 0 ms would run in this one */
+	if (n == BURST)
+		(void)uv_timer_start(&r->soon, on_soon, 1, 0);
+	else
+		(void)uv_timer_stop(&r->soon);
+}
+
+/* ---- the end of a question -------------------------------------------------
+ */
+
+static void
+count(struct resolver *r, const struct dns_answer *a)
+{
+	switch (a->state) {
+	case DNS_SECURE:
+		r->stats.secure++;
+		break;
+	case DNS_INSECURE:
+		r->stats.insecure++;
+		break;
+	case DNS_INDETERMINATE:
+		r->stats.indeterminate++;
+		r->stats.bogus += a->why == DNS_WHY_BOGUS;
+		r->stats.timeouts += a->why == DNS_WHY_TIMEOUT;
+		break;
+	}
+}
+
+static void
+say(struct resolver *r, const struct dns_answer *a)
+{
+	char text[1024];
+	uint32_t skipped;
+
+	if (a->state == DNS_INDETERMINATE) {
+		if (log_limit_ok(&r->fail_log, 20, 10000, &skipped))
+			log_info("dns_failed",
+			    "DNS lookup of %s %s failed: %s (%u not shown)",
+			    a->name, dns_type_str(a->type), a->reason, skipped);
+		return;
+	}
+	if (log_wants(LOG_DEBUG))
+		log_debug("dns_encache",
+		    "DNS encache (%s, %s, [(%u, '%s', %s)])", a->name,
+		    dns_type_str(a->type), a->ttl_s, dns_state_str(a->state),
+		    dns_answer_text(a, text, sizeof(text)));
+}
+
+/* Borrows the answer. The question is gone afterwards. */
+static void
+question_finish(struct question *q, const struct dns_answer *a)
+{
+	struct resolver *r = q->r;
+	struct resolver_req *req;
+	struct dns_answer *copy;
+
+	question_unlink(q);
+	count(r, a);
+	say(r, a);
+	if (!q->no_store && a->why != DNS_WHY_BUSY && a->why != DNS_WHY_GONE &&
+	    dns_answer_dup(a, &copy) == 0)
+		cache_put(r->cache, copy, (int64_t)a->ttl_s * 1000);
+	/* a callback may cancel others of this list, or ask anew */
+	while ((req = TAILQ_FIRST(&q->reqs)) != NULL) {
+		TAILQ_REMOVE(&q->reqs, req, link);
+		req->question = NULL;
+		r->n_reqs--;
+		req->cb(req->arg, a);
+	}
+	free(q);
+}
+
+/* Without an allocation: this must always work. */
+static void
+question_fail(struct question *q)
+{
+	struct dns_answer a = {
+		.state = DNS_INDETERMINATE,
+		.kind = DNS_NONE,
+		.why = q->why == DNS_WHY_NONE ? DNS_WHY_TIMEOUT : q->why,
+		.type = q->type,
+		.ede = q->ede,
+		.ttl_s = RESOLVER_FAIL_TTL_S,
+		.name = q->name,
+		.canon = q->name,
+		.reason =
+		    q->reason[0] == '\0' ? "no answer in time" : q->reason,
+	};
+
+	question_finish(q, &a);
+}
+
+/* Keep what says most: a reply over a time-out over a network error. */
+static void note(struct question *q, enum dns_why why, uint16_t ede,
+    const char *fmt, ...) __attribute__((format(printf, 4, 5)));
+
+static int
+weight(enum dns_why why)
+{
+	switch (why) {
+	case DNS_WHY_NONE:
+		return 0;
+	case DNS_WHY_NETWORK:
+		return 1;
+	case DNS_WHY_TIMEOUT:
+		return 2;
+	case DNS_WHY_BOGUS:
+		return 4;
+	default:
+		return 3;
+	}
+}
+
+static void
+note(struct question *q, enum dns_why why, uint16_t ede, const char *fmt, ...)
+{
+	va_list ap;
+
+	if (weight(why) <= weight(q->why))
+		return;
+	q->why = why;
+	q->ede = ede;
+	va_start(ap, fmt);
+	(void)vsnprintf(q->reason, sizeof(q->reason), fmt, ap);
+	va_end(ap);
+}
+
+/* This is the finding, whatever was noted before. */
+static void
+question_fail_as(struct question *q, enum dns_why why, const char *text)
+{
+	q->why = DNS_WHY_NONE;
+	note(q, why, DNS_EDE_NONE, "%s", text);
+	question_fail(q);
+}
+
+static void
+on_deadline(uv_timer_t *t)
+{
+	struct resolver *r = t->data;
+	struct question *q;
+
+	while ((q = TAILQ_FIRST(&r->by_deadline)) != NULL &&
+	    q->deadline_ms <= clock_mono_ms()) {
+		if (q->state == Q_WAITING)
+			note(q, DNS_WHY_BUSY, DNS_EDE_NONE,
+			    "resolver busy: no place in time");
+		question_fail(q);
+	}
+	arm_deadline(r);
+}
+
+/* ---- what a reply is worth -------------------------------------------------
+ */
+
+static uint32_t
+ttl_bound(const struct resolver *r, const struct dns_answer *a, uint32_t ttl_s)
+{
+	int64_t ttl = ttl_s, max = r->set.max_ttl_s;
+
+	if (a->kind != DNS_DATA && r->set.negative_ttl_s < max)
+		max = r->set.negative_ttl_s;
+	if (a->kind == DNS_DATA && a->type != DNS_TLSA &&
+	    ttl < r->set.min_ttl_s)
+		ttl = r->set.min_ttl_s;
+	return (uint32_t)(ttl > max ? max : ttl);
+}
+
+static void
+answer_take(struct question *q, const struct dns_reply *reply, bool secure)
+{
+	struct dns_answer a = *reply->answer;
+
+	q->secure = q->secure && secure;
+	q->links += reply->links;
+	if (a.ttl_s < q->ttl_s)
+		q->ttl_s = a.ttl_s;
+	if (q->links > DNS_CHAIN_MAX) {
+		question_fail_as(q, DNS_WHY_CHAIN, "CNAME chain too long");
+		return;
+	}
+	if (reply->kind == DNS_REPLY_CHAIN) {
+		if (dns_name_normalise(a.canon, q->target) < 0) {
+			question_fail_as(q, DNS_WHY_MALFORMED,
+			    "CNAME to something that is no host name");
+			return;
+		}
+		q->done = q->tried = 0;
+		q->round = 0;
+		q->why = DNS_WHY_NONE;
+		question_ready(q);
+		return;
+	}
+	a.name = q->name;
+	a.chain = strcmp(a.name, a.canon) != 0;
+	a.state = q->secure ? DNS_SECURE : DNS_INSECURE;
+	a.ttl_s = ttl_bound(q->r, &a, q->ttl_s);
+	question_finish(q, &a);
+}
+
+static void
+note_reply(
+    struct question *q, const struct dns_reply *reply, const char *server)
+{
+	if (reply->ede == DNS_EDE_NONE)
+		note(q, reply->why, reply->ede, "%s from %s", reply->detail,
+		    server);
+	else
+		note(q, reply->why, reply->ede, "%s from %s (EDE %u %s%s%s)",
+		    reply->detail, server, reply->ede, dns_ede_str(reply->ede),
+		    reply->ede_text[0] == '\0' ? "" : ": ", reply->ede_text);
+}
+
+static void
+reply_take(struct question *q, const struct dns_reply *reply)
+{
+	struct upstreams *us = q->r->us;
+	const char *server = upstreams_text(us, q->server);
+	bool trusted = upstreams_trusted(us, q->server);
+
+	if (q->probe) {
+		/* with CD the same question has an answer: only validation
+		 * stands in its way. The answer itself is never used. */
+		q->probe = false;
+		if (reply->kind != DNS_REPLY_ERROR) {
+			note(q, DNS_WHY_BOGUS, DNS_EDE_NONE,
+			    "SERVFAIL from %s, validation failed", server);
+			question_fail(q);
+			return;
+		}
+	} else if (reply->kind != DNS_REPLY_ERROR) {
+		answer_take(q, reply, trusted && reply->ad);
+		return;
+	} else {
+		bool final =
+		    reply->why == DNS_WHY_BOGUS || reply->why == DNS_WHY_CHAIN;
+
+		upstreams_count_error(us, q->server);
+		if (final)
+			q->why = DNS_WHY_NONE;
+		note_reply(q, reply, server);
+		if (final) {
+			question_fail(q);
+			return;
+		}
+		q->probe = trusted && reply->why == DNS_WHY_SERVFAIL;
+	}
+	if (!q->probe)
+		q->done |= 1u << q->server;
+	question_ready(q);
+}
+
+/* ---- sending ---------------------------------------------------------------
+ */
+
+static void
+on_flight(void *arg, int status, const uint8_t *pkt, size_t len)
+{
+	struct question *q = arg;
+	struct upstreams *us = q->r->us;
+	struct dns_reply reply;
+	int r = status;
+
+	q->flight = NULL;
+	if (r < 0 && r != -ENOMEM)
+		upstreams_failed(us, q->server, r);
+	if (r == 0)
+		r = dns_reply_parse(pkt, len, q->query, q->query_len, &reply);
+	if (r == 0) {
+		upstreams_replied(
+		    us, q->server, reply.has_opt, reply.ad && !q->probe);
+		reply_take(q, &reply);
+		dns_reply_done(&reply);
+		return;
+	}
+	if (r == PE_NOT_FOUND) {
+		upstreams_count_error(us, q->server);
+		note(q, DNS_WHY_MALFORMED, DNS_EDE_NONE,
+		    "%s repeats the question wrongly",
+		    upstreams_text(us, q->server));
+		q->done |= 1u << q->server;
+	} else if (r == -ETIMEDOUT) {
+		note(q, DNS_WHY_TIMEOUT, DNS_EDE_NONE,
+		    "no answer from %s in time", upstreams_text(us, q->server));
+	} else {
+		note(q, DNS_WHY_NETWORK, DNS_EDE_NONE, "%s: %s",
+		    upstreams_text(us, q->server), err_str(r));
+	}
+	/* a probe that failed leaves the SERVFAIL before it as the finding */
+	if (q->probe)
+		q->done |= 1u << q->server;
+	q->probe = false;
+	q->tried |= 1u << q->server;
+	question_ready(q);
+}
+
+/* The next server, or -1 when all had their chances. */
+static int
+server_next(struct question *q)
+{
+	struct resolver *r = q->r;
+	uint32_t all = (1u << upstreams_count(r->us)) - 1;
+
+	if (((q->done | q->tried) & all) == all) {
+		q->tried = 0;
+		q->round++;
+	}
+	if (q->round >= r->set.tries || (q->done & all) == all)
+		return -1;
+	return upstreams_pick(r->us, q->done | q->tried);
+}
+
+/* Send the next query for q->target, or finish with what was found. */
+static void
+question_send(struct question *q)
+{
+	struct resolver *r = q->r;
+	uint8_t mix[32];
+	unsigned flags;
+	bool mixed;
+	int n;
+
+	for (;;) {
+		if (!q->probe)
+			q->server = server_next(q);
+		if (q->server < 0) {
+			question_fail(q);
+			return;
+		}
+		flags = DNS_Q_AD | DNS_Q_DO | (q->probe ? DNS_Q_CD : 0u);
+		if (!upstreams_wants_opt(r->us, q->server))
+			flags |= DNS_Q_NO_OPT;
+		mixed = r->set.mix_case &&
+		    getrandom(mix, sizeof(mix), 0) == (ssize_t)sizeof(mix);
+		n = dns_query_build(
+		    q->target, q->type, 0, flags, mixed ? mix : NULL, q->query);
+		if (n > 0) {
+			q->query_len = (size_t)n;
+			q->flight = upstreams_send(r->us, q->server, q->query,
+			    q->query_len, on_flight, q);
+		}
+		if (q->flight != NULL)
+			return;
+		note(q, DNS_WHY_NETWORK, DNS_EDE_NONE, "cannot send to %s",
+		    upstreams_text(r->us, q->server));
+		q->probe = false;
+		q->tried |= 1u << q->server;
+	}
+}
+
+/* ---- asking ----------------------------------------------------------------
+ */
+
+int
+resolver_ask(struct resolver *r, struct resolver_req *req, const char *name,
+    uint16_t type, unsigned flags, resolver_cb *cb, void *arg,
+    const struct dns_answer **ret_answer)
+{
+	struct question *q;
+
+	memset(req, 0, sizeof(*req));
+	if (r->stopping)
+		return PE_GONE;
+	if (!dns_name_is_normal(name) || !dns_type_known(type))
+		return -EINVAL;
+	r->stats.asked++;
+	if ((flags & RESOLVER_FRESH) == 0) {
+		*ret_answer = cache_get(r->cache, name, type);
+		if (*ret_answer != NULL) {
+			r->stats.hits++;
+			return 1;
+		}
+	}
+	r->stats.misses++;
+	q = question_find(r, name, type);
+	if (r->n_reqs >= RESOLVER_ASKERS_MAX ||
+	    (q == NULL && r->n_waiting >= r->set.max_waiting)) {
+		r->stats.refused++;
+		return PE_FULL;
+	}
+	if (q != NULL)
+		r->stats.joined++;
+	else
+		q = question_new(r, name, type);
+	if (q == NULL)
+		return -ENOMEM;
+	req->question = q;
+	req->cb = cb;
+	req->arg = arg;
+	TAILQ_INSERT_TAIL(&q->reqs, req, link);
+	r->n_reqs++;
+	return 0;
+}
+
+void
+resolver_cancel(struct resolver *r, struct resolver_req *req)
+{
+	struct question *q = req->question;
+
+	if (q == NULL)
+		return;
+	TAILQ_REMOVE(&q->reqs, req, link);
+	req->question = NULL;
+	r->n_reqs--;
+	/* what is on its way fills the cache; what was not sent yet need not
+	 * be (a done question is freed by question_finish()) */
+	if (q->state == Q_WAITING && TAILQ_EMPTY(&q->reqs)) {
+		question_unlink(q);
+		free(q);
+	}
+}
+
+size_t
+resolver_flush(struct resolver *r, const char *name)
+{
+	struct question *q;
+
+	if (name == NULL)
+		name = "";
+	TAILQ_FOREACH(q, &r->by_deadline, by_deadline)
+	if (q->state != Q_WAITING && dns_name_under(q->name, name))
+		q->no_store = true;
+	return cache_flush(r->cache, name);
+}
+
+/* ---- life ------------------------------------------------------------------
+ */
+
+static int
+settings_check(
+    const struct resolver_settings *in, struct resolver_settings *out)
+{
+	*out = *in;
+	if (in->n_servers == 0 || in->n_servers > RESOLVER_SERVERS_MAX ||
+	    in->tries == 0 || in->timeout_ms <= 0)
+		return -EINVAL;
+	if (in->max_queries == 0)
+		return -EINVAL;
+	if (out->max_queries > RESOLVER_IN_FLIGHT_MAX)
+		out->max_queries = RESOLVER_IN_FLIGHT_MAX;
+	if (out->max_waiting == 0)
+		out->max_waiting = RESOLVER_WAITING_MAX;
+	return 0;
+}
+
+static bool
+same_servers(
+    const struct resolver_settings *a, const struct resolver_settings *b)
+{
+	size_t i;
+
+	if (a->n_servers != b->n_servers)
+		return false;
+	for (i = 0; i < a->n_servers; i++)
+		if (strcmp(a->servers[i].text, b->servers[i].text) != 0 ||
+		    a->servers[i].trust_ad != b->servers[i].trust_ad)
+			return false;
+	return true;
+}
+
+int
+resolver_new(uv_loop_t *loop, const struct resolver_settings *settings,
+    struct resolver **ret_resolver)
+{
+	struct resolver *r = calloc(1, sizeof(*r));
+	size_t i;
+	int e;
+
+	if (r == NULL)
+		return -ENOMEM;
+	r->loop = loop;
+	for (i = 0; i < BUCKETS; i++)
+		LIST_INIT(&r->open[i]);
+	TAILQ_INIT(&r->by_deadline);
+	TAILQ_INIT(&r->waiting);
+	TAILQ_INIT(&r->ready);
+	e = settings_check(settings, &r->set);
+	if (e == 0)
+		e = channel_library_init();
+	if (e == 0)
+		e = upstreams_new(loop, &r->set, &r->us);
+	if (e < 0) {
+		free(r);
+		return e;
+	}
+	r->cache = cache_new(r->set.cache_size);
+	if (r->cache == NULL) {
+		upstreams_free(r->us);
+		free(r);
+		return -ENOMEM;
+	}
+	(void)uv_timer_init(loop, &r->deadline); /* cannot fail */
+	(void)uv_timer_init(loop, &r->soon);
+	r->deadline.data = r->soon.data = r;
+	r->handles = 2;
+	*ret_resolver = r;
+	return 0;
+}
+
+int
+resolver_configure(struct resolver *r, const struct resolver_settings *settings)
+{
+	struct resolver_settings set;
+	struct upstreams *us;
+	struct question *q;
+	int e;
+
+	e = settings_check(settings, &set);
+	if (e == 0)
+		e = upstreams_new(r->loop, &set, &us);
+	if (e < 0)
+		return e;
+	/* who asks the old servers starts again with the new ones */
+	TAILQ_FOREACH(q, &r->by_deadline, by_deadline)
+	{
+		if (q->state == Q_WAITING)
+			continue;
+		if (q->state == Q_READY)
+			TAILQ_REMOVE(&r->ready, q, queue);
+		question_rewind(q);
+		q->state = Q_WAITING;
+		TAILQ_INSERT_HEAD(&r->waiting, q, queue);
+		r->n_waiting++;
+		r->n_places--;
+	}
+	if (!same_servers(&r->set, &set))
+		(void)cache_flush(r->cache, "");
+	cache_resize(r->cache, set.cache_size);
+	upstreams_free(r->us);
+	r->us = us;
+	r->set = set;
+	(void)uv_timer_start(&r->soon, on_soon, 0, 0);
+	return 0;
+}
+
+static void
+on_closed(uv_handle_t *h)
+{
+	struct resolver *r = h->data;
+
+	if (--r->handles == 0)
+		free(r);
+}
+
+void
+resolver_free(struct resolver *r)
+{
+	struct question *q;
+
+	if (r == NULL)
+		return;
+	r->stopping = true;
+	while ((q = TAILQ_FIRST(&r->by_deadline)) != NULL) {
+		q->why = DNS_WHY_GONE;
+		q->ede = DNS_EDE_NONE;
+		(void)snprintf(q->reason, sizeof(q->reason), "resolver stops");
+		question_fail(q);
+	}
+	upstreams_free(r->us);
+	cache_free(r->cache);
+	uv_close((uv_handle_t *)&r->deadline, on_closed);
+	uv_close((uv_handle_t *)&r->soon, on_closed);
+}
+
+void
+resolver_stats(const struct resolver *r, struct resolver_stats *ret)
+{
+	struct cache_stats cs;
+	size_t i;
+
+	*ret = r->stats;
+	cache_stats(r->cache, &cs);
+	ret->in_flight = r->n_places;
+	ret->waiting = r->n_waiting;
+	ret->cache_entries = cs.entries;
+	ret->cache_bytes = cs.bytes;
+	ret->cache_evicted = cs.evicted;
+	ret->n_servers = upstreams_count(r->us);
+	for (i = 0; i < ret->n_servers; i++)
+		upstreams_stats(r->us, (int)i, &ret->servers[i]);
+}

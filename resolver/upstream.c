@@ -1,0 +1,248 @@
+/*
+ * upstream.c - the servers that are asked, and their health.
+ *
+ * Never decides what an answer means; logs when a server goes down and when it
+ * is back.
+ */
+#include "resolver/upstream.h"
+
+#include <errno.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "lib/base/clock.h"
+#include "lib/base/err.h"
+#include "lib/log/log.h"
+#include "resolver/resolver.h"
+
+enum {
+	TRY_MS_MIN = 100,
+	TRY_MS_MAX = 2000,
+	FAILS_DOWN = 3,
+	DOWN_MS_MIN = 1000,
+	DOWN_MS_MAX = 30000,
+	RENEW_MS = 10000, /* a channel that lost EDNS is renewed that often */
+};
+
+struct upstream {
+	struct channel *ch;
+	unsigned fails;	 /* in a row */
+	int64_t down_ms; /* length of this pause; 0: up */
+	int64_t down_until_ms;
+	bool probing;		/* one question tries whether it is back */
+	int64_t probe_until_ms; /* should that question be given up */
+	int64_t renewed_ms;
+	bool plain; /* no OPT in queries until the channel is renewed */
+	struct resolver_server_stats stats;
+};
+
+struct upstreams {
+	uv_loop_t *loop;
+	int64_t try_ms;
+	size_t n;
+	struct upstream v[];
+};
+
+int64_t
+upstreams_try_ms(const struct resolver_settings *settings)
+{
+	int64_t ms = settings->timeout_ms /
+	    (int64_t)(settings->tries * settings->n_servers);
+
+	if (ms < TRY_MS_MIN)
+		return TRY_MS_MIN;
+	return ms > TRY_MS_MAX ? TRY_MS_MAX : ms;
+}
+
+int
+upstreams_new(uv_loop_t *loop, const struct resolver_settings *settings,
+    struct upstreams **ret_upstreams)
+{
+	struct upstreams *us;
+	struct upstream *u;
+	size_t i;
+	int r;
+
+	us = calloc(1, sizeof(*us) + settings->n_servers * sizeof(us->v[0]));
+	if (us == NULL)
+		return -ENOMEM;
+	us->loop = loop;
+	us->try_ms = upstreams_try_ms(settings);
+	for (i = 0; i < settings->n_servers; i++) {
+		u = &us->v[i];
+		(void)snprintf(u->stats.text, sizeof(u->stats.text), "%s",
+		    settings->servers[i].text);
+		u->stats.trust_ad = settings->servers[i].trust_ad;
+		u->renewed_ms = clock_mono_ms() - RENEW_MS;
+		r = channel_new(loop, u->stats.text, us->try_ms, &u->ch);
+		if (r < 0) {
+			upstreams_free(us);
+			return r;
+		}
+		us->n++;
+	}
+	*ret_upstreams = us;
+	return 0;
+}
+
+void
+upstreams_free(struct upstreams *us)
+{
+	size_t i;
+
+	if (us == NULL)
+		return;
+	for (i = 0; i < us->n; i++)
+		channel_free(us->v[i].ch);
+	free(us);
+}
+
+size_t
+upstreams_count(const struct upstreams *us)
+{
+	return us->n;
+}
+
+int
+upstreams_pick(struct upstreams *us, uint32_t mask)
+{
+	int64_t now = clock_mono_ms();
+	struct upstream *u;
+	int best = -1;
+	size_t i;
+
+	for (i = 0; i < us->n; i++) {
+		if ((mask & 1u << i) != 0)
+			continue;
+		u = &us->v[i];
+		if (u->down_ms == 0)
+			return (int)i;
+		if (u->down_until_ms <= now &&
+		    (!u->probing || u->probe_until_ms <= now)) {
+			u->probing = true;
+			u->probe_until_ms = now + 2 * us->try_ms;
+			return (int)i;
+		}
+		if (best < 0 || u->down_until_ms < us->v[best].down_until_ms)
+			best = (int)i;
+	}
+	return best;
+}
+
+/*
+ * c-ares gives up EDNS for a whole channel after one FORMERR, and with it EDE
+ * and replies over 512 bytes. Whether the server or one packet was at fault is
+ * not known: get a new channel, but not for every question. A server that does
+ * it again is asked without OPT until the next channel is due.
+ */
+static void
+renew(struct upstreams *us, struct upstream *u)
+{
+	struct channel *ch;
+
+	u->plain = true;
+	if (clock_mono_ms() - u->renewed_ms < RENEW_MS)
+		return;
+	u->renewed_ms = clock_mono_ms();
+	if (channel_new(us->loop, u->stats.text, us->try_ms, &ch) < 0)
+		return; /* the old one goes on, without EDNS */
+	channel_retire(u->ch);
+	u->ch = ch;
+	u->plain = false;
+}
+
+bool
+upstreams_wants_opt(struct upstreams *us, int i)
+{
+	if (us->v[i].plain)
+		renew(us, &us->v[i]);
+	return !us->v[i].plain;
+}
+
+struct flight *
+upstreams_send(struct upstreams *us, int i, uint8_t *query, size_t len,
+    flight_cb *cb, void *arg)
+{
+	struct flight *f = channel_send(us->v[i].ch, query, len, cb, arg);
+
+	if (f != NULL)
+		us->v[i].stats.sent++;
+	return f;
+}
+
+void
+upstreams_replied(struct upstreams *us, int i, bool has_opt, bool ad)
+{
+	struct upstream *u = &us->v[i];
+
+	u->stats.replies++;
+	u->stats.seen_ad = u->stats.seen_ad || ad;
+	u->fails = 0;
+	u->probing = false;
+	if (u->down_ms != 0)
+		log_warn("resolver_server_up", "DNS server %s answers again",
+		    u->stats.text);
+	u->down_ms = 0;
+	if (!has_opt && !u->plain && channel_lost_edns(u->ch)) {
+		renew(us, u);
+		if (u->plain)
+			log_warn("resolver_no_edns",
+			    "DNS server %s answers FORMERR to EDNS: asked "
+			    "without",
+			    u->stats.text);
+	}
+}
+
+void
+upstreams_failed(struct upstreams *us, int i, int status)
+{
+	struct upstream *u = &us->v[i];
+	bool was_down = u->down_ms != 0;
+
+	if (status == -ETIMEDOUT)
+		u->stats.timeouts++;
+	else
+		u->stats.errors++;
+	u->fails++;
+	u->probing = false;
+	if (u->fails < FAILS_DOWN && !was_down)
+		return;
+	/* many questions fail together: that is one failure, not a doubling */
+	if (was_down && clock_mono_ms() < u->down_until_ms)
+		return;
+	u->down_ms = was_down ? u->down_ms * 2 : DOWN_MS_MIN;
+	if (u->down_ms > DOWN_MS_MAX)
+		u->down_ms = DOWN_MS_MAX;
+	u->down_until_ms = clock_mono_ms() + u->down_ms;
+	if (!was_down)
+		log_warn("resolver_server_down",
+		    "DNS server %s does not answer: %s", u->stats.text,
+		    err_str(status));
+}
+
+void
+upstreams_count_error(struct upstreams *us, int i)
+{
+	us->v[i].stats.errors++;
+}
+
+bool
+upstreams_trusted(const struct upstreams *us, int i)
+{
+	return us->v[i].stats.trust_ad;
+}
+
+const char *
+upstreams_text(const struct upstreams *us, int i)
+{
+	return us->v[i].stats.text;
+}
+
+void
+upstreams_stats(
+    const struct upstreams *us, int i, struct resolver_server_stats *ret)
+{
+	*ret = us->v[i].stats;
+	ret->up = us->v[i].down_ms == 0;
+}

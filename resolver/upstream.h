@@ -1,0 +1,61 @@
+/*
+ * upstream.h - the servers that are asked: which one next, and how they fare.
+ *
+ * Called by query.c. c-ares 1.18 knows no health of servers, so each has its
+ * own channel and its state is kept here: after FAILS_DOWN failures in a row a
+ * server is down for a while that doubles, then one question tries it.
+ */
+#ifndef POSTERN_RESOLVER_UPSTREAM_H
+#define POSTERN_RESOLVER_UPSTREAM_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <uv.h>
+
+#include "resolver/channel.h"
+
+struct resolver_server_stats;
+struct resolver_settings;
+struct upstreams;
+
+/* Milliseconds of one try, so that all fit into the time of a question. */
+int64_t upstreams_try_ms(const struct resolver_settings *settings);
+
+/* 0, or an error of channel_new(). */
+int upstreams_new(uv_loop_t *loop, const struct resolver_settings *settings,
+    struct upstreams **ret_upstreams);
+
+/* Nobody may wait for a flight any more. NULL is fine. */
+void upstreams_free(struct upstreams *us);
+
+size_t upstreams_count(const struct upstreams *us);
+
+/*
+ * The first server in order that is up and not in the mask; when none is up,
+ * the one that will be first: a question is never refused unasked. -1 when the
+ * mask holds them all.
+ */
+int upstreams_pick(struct upstreams *us, uint32_t mask);
+
+/* Does a query to server i carry OPT? Ask just before building it. */
+bool upstreams_wants_opt(struct upstreams *us, int i);
+
+/* Send to server i. NULL when it is not possible now. */
+struct flight *upstreams_send(struct upstreams *us, int i, uint8_t *query,
+    size_t len, flight_cb *cb, void *arg);
+
+/* How it went: each send is followed by one of these, or by neither when the
+ * question was given up. has_opt: the reply carried OPT. */
+void upstreams_replied(struct upstreams *us, int i, bool has_opt, bool ad);
+void upstreams_failed(struct upstreams *us, int i, int status);
+
+/* A reply came but was no answer (SERVFAIL, REFUSED, malformed, ...). */
+void upstreams_count_error(struct upstreams *us, int i);
+
+bool upstreams_trusted(const struct upstreams *us, int i);
+const char *upstreams_text(const struct upstreams *us, int i);
+void upstreams_stats(
+    const struct upstreams *us, int i, struct resolver_server_stats *ret);
+
+#endif
