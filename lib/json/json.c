@@ -147,7 +147,7 @@ void
 json_str(struct json *j, const char *name, const char *value)
 {
 	if (value == NULL)
-		json_null(j, name);
+		json_put_null(j, name);
 	else
 		json_strn(j, name, value, strlen(value));
 }
@@ -171,7 +171,7 @@ json_uint(struct json *j, const char *name, uint64_t value)
 }
 
 void
-json_real(struct json *j, const char *name, double value)
+json_put_real(struct json *j, const char *name, double value)
 {
 	char text[64];
 
@@ -186,7 +186,7 @@ json_bool(struct json *j, const char *name, bool value)
 }
 
 void
-json_null(struct json *j, const char *name)
+json_put_null(struct json *j, const char *name)
 {
 	token(j, name, "null");
 }

@@ -1,7 +1,8 @@
 /*
  * json.h - a streaming writer of JSON into a bounded buffer.
  *
- * For logs, lists and replies of processes that do not link a JSON library.
+ * For logs, lists and replies of processes that do not link a JSON library. No
+ * name here is one of jansson, so that a process may link both.
  * Commas and escaping are its business; well-formedness is the caller's nesting.
  * Invalid UTF-8 becomes U+FFFD. Errors stick in ->err (PE_FULL, -ENOMEM).
  */
@@ -33,7 +34,8 @@ void json_strn(struct json *j, const char *name, const char *value, size_t len);
 void json_int(struct json *j, const char *name, int64_t value);
 void json_uint(struct json *j, const char *name, uint64_t value);
 void json_bool(struct json *j, const char *name, bool value);
-void json_null(struct json *j, const char *name);
-void json_real(struct json *j, const char *name, double value); /* 3 decimals */
+void json_put_null(struct json *j, const char *name);
+void json_put_real(
+    struct json *j, const char *name, double value); /* 3 decimals */
 
 #endif
