@@ -1,0 +1,88 @@
+"""The probe tool: its answers, its errors, and that ids and order are kept."""
+
+import json
+import os
+import subprocess
+import sys
+
+PROBE = "build/%s/probe" % os.environ.get("MODE", "release")
+failed = 0
+
+
+def ok(name, good, detail=""):
+    global failed
+    print(("ok " if good else "not ok ") + name)
+    if not good:
+        failed += 1
+        print("# " + detail)
+
+
+def run(sub, lines):
+    text = "".join((x if isinstance(x, str) else json.dumps(x)) + "\n" for x in lines)
+    p = subprocess.run([PROBE, sub, "--stdin"], input=text.encode(),
+                       stdout=subprocess.PIPE, stderr=subprocess.PIPE, timeout=60)
+    return p.returncode, [json.loads(x) for x in p.stdout.splitlines()], p.stderr.decode()
+
+
+def ask(name, sub, request, **want):
+    _, got, err = run(sub, [request])
+    ok(name, len(got) == 1 and all(k in got[0] and got[0][k] == v for k, v in want.items()),
+       "%s %s wanted %s" % (got, err, want))
+
+
+ask("reply", "smtp-reply", {"wire": "250-2.1.5 a\r\n250 2.1.5 b\r\nrest", "id": 7},
+    id=7, code=250, enhanced="2.1.5", text="a\nb", consumed=26)
+ask("reply without text", "smtp-reply", {"wire": "250\r\n"}, code=250, enhanced=None, text="")
+ask("reply with odd bytes", "smtp-reply", {"wire": "550 \x00\x1b\xff\r\n"}, text="\x00\x1b\xff")
+ask("half a reply", "smtp-reply", {"wire": "250 ok"}, error="the reply is not complete")
+code, got, _ = run("smtp-reply", [{"wire": "250 " + "x" * 1000000 + "\r\n"}])
+ok("reply of a megabyte", code == 0 and list(got[0]) == ["error"], str(got)[:200])
+
+ask("ehlo", "smtp-ehlo",
+    {"wire": "250-h hi\r\n250-SIZE 10\r\n250-AUTH PLAIN login\r\n250-LIMITS RCPTMAX=5\r\n250 DSN\r\n"},
+    host="h", has=["DSN", "SIZE", "AUTH", "LIMITS"], auth=["PLAIN", "LOGIN"], size=10,
+    limits=True, mailmax=None, rcptmax=5, rcptdomainmax=None)
+code, got, _ = run("smtp-ehlo", [{"wire": "550 no\r\n"}])
+ok("ehlo refused", code == 0 and "error" in got[0], str(got))
+
+ask("command", "smtp-command", {"line": "MAIL FROM:<a@b> SIZE=5 RET=FULL\r\n"},
+    accept=True, verb="MAIL", code=None, path="a@b", local="a", domain="b", size=5, ret="FULL")
+ask("command refused", "smtp-command", {"line": "MAIL FROM:<a@b> X=1"},
+    accept=False, verb="MAIL", code=555, enhanced="5.5.4")
+ask("command not known", "smtp-command", {"line": "FOO"}, accept=False, verb=None, code=500)
+ask("command not offered", "smtp-command", {"line": "STARTTLS", "offered": ["SIZE"]},
+    accept=False, code=502)
+ask("two commands", "smtp-command", {"line": "NOOP\r\nQUIT"}, accept=False, code=500)
+ask("recipient in UTF-8", "smtp-command", {"line": "RCPT TO:<\u00c3\u00a9@b>"},
+    accept=True, local="\u00c3\u00a9")
+ask("recipient in UTF-8 without", "smtp-command",
+    {"line": "RCPT TO:<\u00c3\u00a9@b>", "smtputf8": False}, accept=False, code=553)
+
+ask("encode", "data-encode", {"body": ".a\nb"}, wire="..a\r\nb\r\n.\r\n", size=7)
+ask("decode", "data-decode", {"wire": "..a\r\n.\r\nQUIT\r\n"},
+    body=".a\r\n", consumed=8, complete=True, error=None)
+ask("decode smuggled", "data-decode", {"wire": "a\n.\nb\r\n.\r\n"},
+    body="a\n.\nb\r\n", consumed=10, complete=True, error="bare LF")
+ask("decode not complete", "data-decode", {"wire": "a\r\n."}, complete=False, consumed=4)
+body = "".join(chr(i) for i in range(256) if i not in (10, 13)) + "\r\n.\r\n"
+_, got, _ = run("data-encode", [{"body": body}])
+ask("every byte there and back", "data-decode", {"wire": got[0]["wire"]}, body=body, complete=True)
+
+code, got, _ = run("smtp-reply", [
+    {"wrie": "x", "id": 1}, {"id": 2}, {"wire": 5, "id": 3}, {"wire": "\u0100", "id": 4},
+    "[]", "nonsense", '{"wire": "1", "wire": "2"}', "", {"wire": "250 ok\r\n", "id": 5}])
+ok("errors keep order and ids",
+   [x.get("id") for x in got] == [1, 2, 3, 4, None, None, None, 5] and
+   all("error" in x for x in got[:7]) and got[7]["code"] == 250 and code == 1, str(got))
+ok("an unknown field is named", 'unknown field "wrie"' in got[0]["error"], str(got[0]))
+code, got, _ = run("smtp-reply", [{"wire": "250 ok\r\n"}] * 3)
+ok("status 0", code == 0 and len(got) == 3, str((code, got)))
+
+for name, args in [("no subcommand", []), ("unknown subcommand", ["x", "--stdin"]),
+                   ("without --stdin", ["smtp-reply"])]:
+    p = subprocess.run([PROBE] + args, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE,
+                       stderr=subprocess.PIPE, timeout=60)
+    ok("usage: " + name, p.returncode == 2 and p.stdout == b"" and b"usage" in p.stderr,
+       str(p))
+
+sys.exit(1 if failed else 0)
