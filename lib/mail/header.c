@@ -305,8 +305,7 @@ scan_byte(struct mail_scan *s, char c, uint64_t at)
 			break;
 		while (s->value_len > 0 && is_wsp(s->value[s->value_len - 1]))
 			s->value_len--;
-		if (c != '\n' && c != '\r')
-			scan_value(s, ' '); /* a fold is one space */
+		scan_value(s, ' '); /* a fold is one space */
 		s->state = SCAN_VALUE;
 		/* FALLTHROUGH */
 	case SCAN_VALUE:

@@ -56,6 +56,7 @@ static const struct {
 	/* a fold of white space only, and bytes that are no text */
 	{ "Subject: a\r\n \r\n b\r\n\r\n", 21, 1, 0, false, false, "", "a b",
 	    "" },
+	{ "Subject: a\r\n \rb\r\n\r\n", 19, 1, 0, false, false, "", "a b", "" },
 	{ "Subject: a\x01\x02z\r\n\r\n", 17, 1, 0, false, false, "", "az", "" },
 	{ "Subject: caf\xc3\xa9\r\n\r\n", 18, 1, 0, false, true, "",
 	    "caf\xc3\xa9", "" },
