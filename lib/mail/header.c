@@ -364,7 +364,7 @@ put_token(struct buf *out, const char *text)
 	size_t i;
 	char c;
 
-	for (i = 0; text[i] != '\0' && i < sizeof(token); i++) {
+	for (i = 0; i < sizeof(token) && text[i] != '\0'; i++) {
 		c = text[i];
 		token[i] = (char)((c >= 'a' && c <= 'z') ||
 			    (c >= 'A' && c <= 'Z') || (c >= '0' && c <= '9') ||
@@ -383,7 +383,7 @@ put_comment(struct buf *out, const char *text)
 	size_t i;
 	char c;
 
-	for (i = 0; text[i] != '\0' && i < sizeof(token); i++) {
+	for (i = 0; i < sizeof(token) && text[i] != '\0'; i++) {
 		c = text[i];
 		token[i] = (char)(c < ' ' || c > '~' || c == '(' || c == ')' ||
 			    c == '\\'
@@ -401,7 +401,7 @@ put_path(struct buf *out, const char *text, bool utf8)
 	size_t i;
 	unsigned char c;
 
-	for (i = 0; text[i] != '\0' && i < sizeof(path); i++) {
+	for (i = 0; i < sizeof(path) && text[i] != '\0'; i++) {
 		c = (unsigned char)text[i];
 		path[i] =
 		    (char)(c < ' ' || c == 0x7f || (c > 0x7f && !utf8) ? '?'
