@@ -16,7 +16,7 @@
 #include "lib/base/err.h"
 #include "lib/log/log.h"
 
-#define INCLUDE_DEPTH 8
+#define INCLUDE_DEPTH 8U
 #define DOCS_MAX      64
 #define TOTAL_MAX     ((size_t)256 << 20)
 
