@@ -78,6 +78,37 @@ ok("an unknown field is named", 'unknown field "wrie"' in got[0]["error"], str(g
 code, got, _ = run("smtp-reply", [{"wire": "250 ok\r\n"}] * 3)
 ok("status 0", code == 0 and len(got) == 3, str((code, got)))
 
+# a small set of settings, and the same with three mistakes
+files = {"postern.conf": "[postern]\nhostname = gw1.example.net\n",
+         "destinations.conf": "[DEFAULT]\ntls = preferred\n[example.com]\nmax_connections = 7\n",
+         "routes.conf": "[.example.org]\nhosts = relay.example.net\n"}
+_, got, _ = run("settings", [{"files": files, "domain": "EXAMPLE.com"},
+                             {"files": files, "domain": "a.example.org"},
+                             {"files": files, "domain": "a..b"}, {"files": {}},
+                             {"files": {"postern.conf": 5}}])
+ok("settings", got[0].get("valid") is True and got[0]["errors"] == [] and
+   got[0]["control"]["entry"] == "example.com" and
+   got[0]["control"]["max_connections"] == "7" and
+   got[0]["control"]["given"] == ["max_connections"] and got[0]["route"] is None, str(got[0]))
+ok("settings: route", got[1].get("route") == ".example.org" and
+   got[1]["control"]["entry"] == "DEFAULT", str(got[1]))
+ok("settings: no domain", got[2] == {"error": "domain is no domain"}, str(got[2]))
+ok("settings: none", got[3].get("valid") is False and got[3]["error_count"] > 0, str(got[3]))
+ok("settings: a file that is none", "error" in got[4], str(got[4]))
+files["destinations.conf"] = "[DEFAULT]\ntls = prefered\nfoo = 1\n[example.com]\nmax_connections = x\n"
+_, got, _ = run("settings", [{"files": files}])
+ok("settings: mistakes", got[0]["valid"] is False and
+   [(e["file"], e["line"]) for e in got[0]["errors"]] ==
+   [("destinations.conf", n) for n in (2, 3, 5)], str(got[0]))
+
+head = "\0\0\0\x03\0\x10\0\0" + "\xff" * 8
+ask("frame", "ipc-frame", {"wire": head + "abcd"}, type=16, length=3, nfds=0, flags=0,
+    request_id="18446744073709551615", complete=True, payload="abc", consumed=19)
+ask("half a frame", "ipc-frame", {"wire": head + "a"}, complete=False, payload="a")
+ask("half a header", "ipc-frame", {"wire": head[:15]}, error="the header is not complete")
+ask("a frame too long", "ipc-frame", {"wire": "\xff" + head[1:]},
+    error="the header is malformed or the frame too long")
+
 for name, args in [("no subcommand", []), ("unknown subcommand", ["x", "--stdin"]),
                    ("without --stdin", ["smtp-reply"])]:
     p = subprocess.run([PROBE] + args, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE,

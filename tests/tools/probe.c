@@ -7,6 +7,7 @@
  * standard output, in order. Bytes are strings whose characters are U+0000 to
  * U+00FF, one for each byte, both ways. docs/probe.md lists the fields.
  */
+#include <errno.h>
 #include <jansson.h>
 #include <stdarg.h>
 #include <stdbool.h>
@@ -16,6 +17,9 @@
 #include <string.h>
 
 #include "lib/base/err.h"
+#include "lib/conf/conf.h"
+#include "lib/ipc/chan.h"
+#include "lib/mail/addr.h"
 #include "lib/mail/utf8.h"
 #include "lib/smtp/command.h"
 #include "lib/smtp/data.h"
@@ -422,6 +426,155 @@ run_decode(json_t *in, json_t *out)
 	return NULL;
 }
 
+/* A settings file out of the request; what is not there does not exist. */
+static int
+settings_read(void *arg, const char *path, size_t max, uint8_t **ret_data,
+    size_t *ret_len)
+{
+	const json_t *value = json_object_get(arg, path);
+	struct bytes file;
+
+	if (value == NULL)
+		return -ENOENT;
+	if (!bytes_take(value, &file))
+		return -EIO; /* was checked before */
+	if (file.len > max) {
+		free(file.p);
+		return -EFBIG;
+	}
+	*ret_data = (uint8_t *)file.p;
+	*ret_len = file.len;
+	return 0;
+}
+
+static json_t *
+settings_problems(const struct conf_errors *errs, bool warnings)
+{
+	const struct conf_error *e;
+	json_t *list = json_array(), *one;
+	size_t i;
+
+	for (i = 0; i < errs->n; i++) {
+		e = &errs->v[i];
+		if (e->warning != warnings)
+			continue;
+		one = json_object();
+		put(one, "file", text_or_null(e->file));
+		put(one, "line", json_integer(e->line));
+		put(one, "column", json_integer(e->column));
+		put(one, "text", text_or_null(e->text));
+		(void)json_array_append_new(list, one);
+	}
+	return list;
+}
+
+/* What applies to a domain: its control and its route. */
+static const char *
+settings_domain(const struct conf *conf, const json_t *domain, json_t *out)
+{
+	const struct conf_dest *dest;
+	const struct conf_route *route;
+	char name[ADDR_DOMAIN_MAX + 1], text[256];
+	struct bytes asked;
+	json_t *control, *keys;
+	size_t i;
+	int r;
+
+	if (!bytes_take(domain, &asked))
+		return not_bytes;
+	r = addr_domain_normalise(asked.p, asked.len, name);
+	free(asked.p);
+	if (r < 0)
+		return "domain is no domain";
+	dest = conf_dest_lookup(conf, name);
+	route = conf_route_lookup(conf, name);
+	control = json_object();
+	keys = json_array();
+	put(control, "entry", text_or_null(dest->name));
+	for (i = 0; i < conf_dest_keys(); i++) {
+		put(control, conf_dest_key_name(i),
+		    text_or_null(conf_dest_value(dest, i, text, sizeof(text))));
+		if (conf_dest_given(dest, i))
+			(void)json_array_append_new(
+			    keys, json_string(conf_dest_key_name(i)));
+	}
+	put(control, "given", keys);
+	put(out, "control", control);
+	put(out, "route", text_or_null(route == NULL ? NULL : route->name));
+	return NULL;
+}
+
+static const char *
+run_settings(json_t *in, json_t *out)
+{
+	json_t *files = json_object_get(in, "files"), *value;
+	const json_t *domain = json_object_get(in, "domain");
+	struct conf_source src = { .arg = files,
+		.read = settings_read,
+		.hostname = "gw.example.net",
+		.nameservers = "127.0.0.1" };
+	struct conf_errors errs = { 0 };
+	struct conf *conf = NULL;
+	struct bytes file;
+	const char *name, *why = NULL;
+	int r;
+
+	json_object_foreach(files, name, value)
+	{
+		if (!json_is_string(value) || !bytes_take(value, &file))
+			return "each of the files must be a string of bytes";
+		free(file.p);
+	}
+	r = conf_load(&src, &errs, &conf);
+	if (r == 0 || r == PE_CONFIG) {
+		put(out, "valid", json_boolean(r == 0));
+		put(out, "errors", settings_problems(&errs, false));
+		put(out, "warnings", settings_problems(&errs, true));
+		put(out, "error_count", big(errs.errors));
+		if (r == 0 && domain != NULL)
+			why = settings_domain(conf, domain, out);
+	} else {
+		why = err_str(r);
+	}
+	conf_errors_done(&errs);
+	conf_unref(conf);
+	return why;
+}
+
+static const char *
+run_frame(json_t *in, json_t *out)
+{
+	struct ipc_head head;
+	struct bytes wire;
+	char id[24];
+	size_t have;
+
+	if (!bytes_take(json_object_get(in, "wire"), &wire))
+		return not_bytes;
+	if (wire.len < IPC_HEADER_LEN) {
+		free(wire.p);
+		return "the header is not complete";
+	}
+	if (ipc_head_parse((const uint8_t *)wire.p, &head) < 0) {
+		free(wire.p);
+		return "the header is malformed or the frame too long";
+	}
+	have = wire.len - IPC_HEADER_LEN;
+	have = have < head.len ? have : head.len;
+	/* 64 bits do not fit a number of JSON */
+	(void)snprintf(id, sizeof(id), "%llu", (unsigned long long)head.req_id);
+	put(out, "type", json_integer(head.type));
+	put(out, "length", json_integer(head.len));
+	put(out, "nfds", json_integer(head.nfds));
+	put(out, "flags", json_integer(head.flags));
+	put(out, "request_id", json_string(id));
+	put(out, "complete", json_boolean(have == head.len));
+	put(out, "payload", bytes_give(wire.p + IPC_HEADER_LEN, have));
+	put(out, "consumed", json_integer((json_int_t)(IPC_HEADER_LEN + have)));
+	free(wire.p);
+	return NULL;
+}
+
 static const struct subcommand subcommands[] = {
 	{ "smtp-reply", run_reply, { { "wire", JSON_STRING, true } } },
 	{ "smtp-ehlo", run_ehlo, { { "wire", JSON_STRING, true } } },
@@ -430,6 +583,10 @@ static const struct subcommand subcommands[] = {
 		{ "smtputf8", JSON_TRUE, false } } },
 	{ "data-encode", run_encode, { { "body", JSON_STRING, true } } },
 	{ "data-decode", run_decode, { { "wire", JSON_STRING, true } } },
+	{ "settings", run_settings,
+	    { { "files", JSON_OBJECT, true },
+		{ "domain", JSON_STRING, false } } },
+	{ "ipc-frame", run_frame, { { "wire", JSON_STRING, true } } },
 };
 
 enum { SUBCOMMANDS = sizeof(subcommands) / sizeof(subcommands[0]) };
