@@ -11,6 +11,7 @@
 #include <string.h>
 
 #include "lib/base/err.h"
+#include "lib/conf/conf_ini.h"
 #include "lib/conf/conf_int.h"
 #include "lib/log/log.h"
 
@@ -178,6 +179,21 @@ conf_file(const struct conf *conf, const char *path, const uint8_t **ret_data,
 
 /* ---- errors -------------------------------------------------------------- */
 
+/* Cutting may have split a character: texts of errors are UTF-8 in any case. */
+static void
+make_text(char *s)
+{
+	size_t n, left = strlen(s);
+
+	for (; left > 0; s += n, left -= n) {
+		n = conf_utf8_len((const uint8_t *)s, left);
+		if (n == 0 || (unsigned char)*s < 0x20) {
+			*s = '?';
+			n = 1;
+		}
+	}
+}
+
 void
 conf_error_add(struct conf_errors *errs, const char *file, uint32_t line,
     uint32_t column, bool warning, const char *fmt, va_list ap)
@@ -204,6 +220,8 @@ conf_error_add(struct conf_errors *errs, const char *file, uint32_t line,
 		free(e->text);
 		return;
 	}
+	make_text(e->file);
+	make_text(e->text);
 	e->line = line;
 	e->column = column;
 	e->warning = warning;

@@ -8,7 +8,6 @@
 #include "lib/conf/conf_build.h"
 
 #include <assert.h>
-#include <ctype.h>
 #include <errno.h>
 #include <stdlib.h>
 #include <string.h>
@@ -18,7 +17,14 @@
 
 #define INCLUDE_DEPTH 8U
 #define DOCS_MAX      64
-#define TOTAL_MAX     ((size_t)256 << 20)
+/*
+ * Bounds of what is read. A child reads the normalised text, which is longer
+ * where values have grown, under the wider bounds of conf_ini.h: whatever is
+ * accepted here is accepted there.
+ */
+#define TABLE_MAX      ((size_t)64 << 20) /* one table, with its includes */
+#define VALUE_LINE_MAX 64000U
+#define ENV_VALUE_MAX  (CONF_INI_VALUE_MAX / 2)
 
 /* ---- problems ------------------------------------------------------------ */
 
@@ -134,6 +140,21 @@ emit_header(const struct conf_where *w)
 
 /* ---- one value ----------------------------------------------------------- */
 
+/* One line of UTF-8 without control bytes? */
+static bool
+is_text(const char *value)
+{
+	const uint8_t *p = (const uint8_t *)value;
+	size_t left = strlen(value), n;
+
+	for (; left > 0; p += n, left -= n) {
+		n = conf_utf8_len(p, left);
+		if (n == 0 || *p < 0x20 || *p == 0x7f)
+			return false;
+	}
+	return true;
+}
+
 /* Replace ${NAME}; "$${" stands for "${". 0, PE_SYNTAX (told), -ENOMEM. */
 static int
 replace_env(struct conf_build *b, const char *text, char *err, size_t err_len)
@@ -173,14 +194,12 @@ replace_env(struct conf_build *b, const char *text, char *err, size_t err_len)
 			    name);
 			return PE_SYNTAX;
 		}
-		for (n = 0; value[n] != '\0'; n++) {
-			if (iscntrl((unsigned char)value[n])) {
-				(void)snprintf(err, err_len,
-				    "found a control byte in environment "
-				    "variable %s, wanted text",
-				    name);
-				return PE_SYNTAX;
-			}
+		if (!is_text(value)) {
+			(void)snprintf(err, err_len,
+			    "found bytes in environment variable %s that are "
+			    "not text, wanted one line of UTF-8",
+			    name);
+			return PE_SYNTAX;
 		}
 		r = buf_put(&b->env, p, (size_t)(dollar - p));
 		if (r == 0)
@@ -192,7 +211,7 @@ replace_env(struct conf_build *b, const char *text, char *err, size_t err_len)
 	if (r == PE_FULL) {
 		(void)snprintf(err, err_len,
 		    "found a value of more than %u bytes, wanted less",
-		    CONF_INI_VALUE_MAX);
+		    ENV_VALUE_MAX);
 		return PE_SYNTAX;
 	}
 	return r;
@@ -226,7 +245,9 @@ value_text(struct conf_build *b, const struct conf_ini *ini,
     const struct conf_ini_item *item, char **ret_text, char *err,
     size_t err_len)
 {
+	const char *line;
 	char *bigger;
+	size_t len;
 	int r;
 
 	if (b->value_cap < item->value_len + 1U) {
@@ -238,14 +259,27 @@ value_text(struct conf_build *b, const struct conf_ini *ini,
 	}
 	(void)conf_ini_value(ini, item, b->value);
 	*ret_text = b->value;
-	if (b->src->env == NULL || strstr(b->value, "${") == NULL)
+	if (b->src->env == NULL)
 		return 0;
-	r = replace_env(b, b->value, err, err_len);
-	if (r < 0)
-		return r;
-	*ret_text = (char *)buf_data(&b->env);
-	tidy(*ret_text);
-	return 0;
+	if (strstr(b->value, "${") != NULL) {
+		r = replace_env(b, b->value, err, err_len);
+		if (r < 0)
+			return r;
+		*ret_text = (char *)buf_data(&b->env);
+		tidy(*ret_text);
+	}
+	for (line = *ret_text;; line += len + 1) {
+		len = strcspn(line, "\n");
+		if (len > VALUE_LINE_MAX) {
+			(void)snprintf(err, err_len,
+			    "found a value line of %zu bytes, wanted at most "
+			    "%u (lists may go on over indented lines)",
+			    len, VALUE_LINE_MAX);
+			return PE_SYNTAX;
+		}
+		if (line[len] == '\0')
+			return 0;
+	}
 }
 
 /* ---- one section --------------------------------------------------------- */
@@ -656,7 +690,8 @@ read_doc(struct conf_build *b, const char *name, enum conf_table table,
 
 	if (b->n_docs >= DOCS_MAX)
 		return unreadable(b, name, PE_FULL, at);
-	r = b->src->read(b->src->arg, name, CONF_INI_FILE_MAX, &data, &len);
+	r = b->src->read(b->src->arg, name,
+	    b->src->env != NULL ? TABLE_MAX : CONF_INI_FILE_MAX, &data, &len);
 	if (r == -ENOENT && at == NULL && table != CONF_T_POSTERN)
 		return 0; /* a missing table is an empty one */
 	if (r < 0)
@@ -673,8 +708,8 @@ read_doc(struct conf_build *b, const char *name, enum conf_table table,
 	doc->name = strdup(name);
 	if (doc->name == NULL)
 		return -ENOMEM;
-	b->total += len;
-	if (b->total > TOTAL_MAX)
+	b->total[table] += len;
+	if (b->src->env != NULL && b->total[table] > TABLE_MAX)
 		return unreadable(b, name, -EFBIG, at);
 	r = conf_ini_parse(doc->text, len, on_ini_error, &ie, &doc->ini);
 	if (r < 0)
@@ -779,7 +814,7 @@ conf_load(const struct conf_source *src, struct conf_errors *errs,
 	size_t i;
 	int r = -ENOMEM;
 
-	buf_init(&b.env, CONF_INI_VALUE_MAX + 1);
+	buf_init(&b.env, ENV_VALUE_MAX);
 	b.conf = conf_new();
 	if (b.conf == NULL)
 		goto out;

@@ -44,7 +44,7 @@ struct conf_build {
 	char *value;		   /* scratch: one value */
 	size_t value_cap;
 	struct buf env; /* scratch: the value with ${NAME} replaced */
-	size_t total;	/* bytes of all texts */
+	size_t total[CONF_T_COUNT]; /* bytes of texts, includes and all */
 };
 
 /* One section while it is read. */

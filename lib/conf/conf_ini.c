@@ -50,9 +50,8 @@ is_key_char(char c)
 	    (c >= '0' && c <= '9') || c == '_' || c == '-';
 }
 
-/* Length of the UTF-8 sequence at p (RFC 3629), 0 when it is none. */
-static size_t
-utf8_len(const uint8_t *p, size_t left)
+size_t
+conf_utf8_len(const uint8_t *p, size_t left)
 {
 	size_t n, i;
 
@@ -95,7 +94,7 @@ line_is_text(struct reader *rd, const char *line, size_t len)
 			    "found a control byte (0x%02x), wanted text", p[i]);
 			return false;
 		}
-		n = utf8_len(p + i, len - i);
+		n = conf_utf8_len(p + i, len - i);
 		if (n == 0) {
 			problem(rd, i + 1,
 			    "found a byte (0x%02x) that is not UTF-8, wanted "

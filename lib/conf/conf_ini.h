@@ -11,9 +11,9 @@
 #include <stddef.h>
 #include <stdint.h>
 
-#define CONF_INI_FILE_MAX  (64U << 20) /* bytes of one file */
-#define CONF_INI_LINE_MAX  (64U << 10) /* bytes of one line */
-#define CONF_INI_VALUE_MAX (1U << 20)  /* bytes of one value, all its lines */
+#define CONF_INI_FILE_MAX  (128U << 20) /* bytes of one text */
+#define CONF_INI_LINE_MAX  (64U << 10)	/* bytes of one line */
+#define CONF_INI_VALUE_MAX (1U << 20)	/* bytes of one value, all its lines */
 
 struct conf_ini_item {
 	bool section;		       /* [name], else name = value */
@@ -49,5 +49,8 @@ void conf_ini_done(struct conf_ini *ini);
  */
 size_t conf_ini_value(
     const struct conf_ini *ini, const struct conf_ini_item *item, char *out);
+
+/* Length of the UTF-8 sequence at p (RFC 3629), 0 when it is none. */
+size_t conf_utf8_len(const uint8_t *p, size_t left);
 
 #endif

@@ -68,6 +68,15 @@ body = "".join(chr(i) for i in range(256) if i not in (10, 13)) + "\r\n.\r\n"
 _, got, _ = run("data-encode", [{"body": body}])
 ask("every byte there and back", "data-decode", {"wire": got[0]["wire"]}, body=body, complete=True)
 
+_, got, _ = run("settings", [{"id": 1, "files": {
+    "postern.conf": "include = more\n[log]\nformt = json\n[lgo]\n",
+    "more": "[delivery]\nport = 0\nb\u00e9 = 1\n", "bounce.conf": "[profile \u00c3\u00a9]\n"}}])
+ok("settings with mistakes", got[0].get("ok") is False and got[0]["id"] == 1 and
+   [(e["file"], e["line"], e["column"]) for e in got[0]["errors"]] ==
+   [("postern.conf", 3, 1), ("postern.conf", 4, 2), ("bounce.conf", 1, 2),
+    ("more", 2, 8), ("more", 3, 2)] and
+   "did you mean 'format'" in got[0]["errors"][0]["message"], str(got))
+
 code, got, _ = run("smtp-reply", [
     {"wrie": "x", "id": 1}, {"id": 2}, {"wire": 5, "id": 3}, {"wire": "\u0100", "id": 4},
     "[]", "nonsense", '{"wire": "1", "wire": "2"}', "", {"wire": "250 ok\r\n", "id": 5}])
@@ -86,18 +95,18 @@ _, got, _ = run("settings", [{"files": files, "domain": "EXAMPLE.com"},
                              {"files": files, "domain": "a.example.org"},
                              {"files": files, "domain": "a..b"}, {"files": {}},
                              {"files": {"postern.conf": 5}}])
-ok("settings", got[0].get("valid") is True and got[0]["errors"] == [] and
+ok("settings", got[0].get("ok") is True and got[0]["errors"] == [] and
    got[0]["control"]["entry"] == "example.com" and
    got[0]["control"]["max_connections"] == "7" and
    got[0]["control"]["given"] == ["max_connections"] and got[0]["route"] is None, str(got[0]))
 ok("settings: route", got[1].get("route") == ".example.org" and
    got[1]["control"]["entry"] == "DEFAULT", str(got[1]))
 ok("settings: no domain", got[2] == {"error": "domain is no domain"}, str(got[2]))
-ok("settings: none", got[3].get("valid") is False and got[3]["error_count"] > 0, str(got[3]))
+ok("settings: none", got[3].get("ok") is False and got[3]["error_count"] > 0, str(got[3]))
 ok("settings: a file that is none", "error" in got[4], str(got[4]))
 files["destinations.conf"] = "[DEFAULT]\ntls = prefered\nfoo = 1\n[example.com]\nmax_connections = x\n"
 _, got, _ = run("settings", [{"files": files}])
-ok("settings: mistakes", got[0]["valid"] is False and
+ok("settings: mistakes", got[0]["ok"] is False and
    [(e["file"], e["line"]) for e in got[0]["errors"]] ==
    [("destinations.conf", n) for n in (2, 3, 5)], str(got[0]))
 

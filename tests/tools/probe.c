@@ -462,7 +462,7 @@ settings_problems(const struct conf_errors *errs, bool warnings)
 		put(one, "file", text_or_null(e->file));
 		put(one, "line", json_integer(e->line));
 		put(one, "column", json_integer(e->column));
-		put(one, "text", text_or_null(e->text));
+		put(one, "message", text_or_null(e->text));
 		(void)json_array_append_new(list, one);
 	}
 	return list;
@@ -527,7 +527,7 @@ run_settings(json_t *in, json_t *out)
 	}
 	r = conf_load(&src, &errs, &conf);
 	if (r == 0 || r == PE_CONFIG) {
-		put(out, "valid", json_boolean(r == 0));
+		put(out, "ok", json_boolean(r == 0));
 		put(out, "errors", settings_problems(&errs, false));
 		put(out, "warnings", settings_problems(&errs, true));
 		put(out, "error_count", big(errs.errors));

@@ -43,7 +43,14 @@ memory_read(void *arg, const char *path, size_t max, uint8_t **ret_data,
 static const char *
 memory_env(void *arg, const char *name)
 {
+	static char long_value[70001];
+
 	(void)arg;
+	memset(long_value, 'x', sizeof(long_value) - 1);
+	if (strcmp(name, "LONG") == 0)
+		return long_value;
+	if (strcmp(name, "LATIN") == 0)
+		return "\xe9";
 	if (strcmp(name, "PORT") == 0)
 		return "2525";
 	if (strcmp(name, "EMPTY") == 0)

@@ -280,7 +280,12 @@ static const struct {
 	{ "postern.conf", "[delivery]\nport = ${DOLLAR}\n",
 	    "2:8 found '${PORT}'" }, /* not replaced twice */
 	{ "postern.conf", "[log]\ntarget = ${CONTROL}\n",
-	    "2:10 control byte in environment variable CONTROL" },
+	    "2:10 found bytes in environment variable CONTROL that are not "
+	    "text" },
+	{ "postern.conf", "[log]\ntarget = ${LATIN}\n",
+	    "2:10 environment variable LATIN" },
+	{ "postern.conf", "[log]\ntarget = ${LONG}\n",
+	    "2:10 found a value line of 70000 bytes" },
 	{ "postern.conf", L "banner = $${PORT} costs $5\n", "" },
 };
 
