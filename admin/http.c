@@ -266,13 +266,13 @@ http_error(struct http_req *req, uint16_t status, const char *process,
 
 	buf_init(&doc, 4096);
 	json_init(&j, &doc);
-	json_obj(&j, NULL);
-	json_obj(&j, "error");
-	json_uint(&j, "code", status);
-	json_str(&j, "process", process);
-	json_str(&j, "text", text);
-	json_end_obj(&j);
-	json_end_obj(&j);
+	json_put_obj(&j, NULL);
+	json_put_obj(&j, "error");
+	json_put_uint(&j, "code", status);
+	json_put_str(&j, "process", process);
+	json_put_str(&j, "text", text);
+	json_put_end_obj(&j);
+	json_put_end_obj(&j);
 	(void)buf_puts(&doc, "\n"); /* short of memory: cut, never wrong */
 	http_reply(req, status, "application/json", &doc);
 }

@@ -105,34 +105,34 @@ status(struct app *app, struct buf *doc)
 
 	resolver_stats(app->r, &st);
 	json_init(&j, doc);
-	json_obj(&j, NULL);
-	json_str(&j, "dnssec", probe_str(app->probe.now));
-	json_uint(&j, "asked", st.asked);
-	json_uint(&j, "cache_hits", st.hits);
-	json_uint(&j, "secure", st.secure);
-	json_uint(&j, "insecure", st.insecure);
-	json_uint(&j, "indeterminate", st.indeterminate);
-	json_uint(&j, "in_flight", st.in_flight);
-	json_uint(&j, "waiting", st.waiting);
-	json_uint(&j, "cache_entries", st.cache_entries);
-	json_uint(&j, "cache_bytes", st.cache_bytes);
-	json_arr(&j, "servers");
+	json_put_obj(&j, NULL);
+	json_put_str(&j, "dnssec", probe_str(app->probe.now));
+	json_put_uint(&j, "asked", st.asked);
+	json_put_uint(&j, "cache_hits", st.hits);
+	json_put_uint(&j, "secure", st.secure);
+	json_put_uint(&j, "insecure", st.insecure);
+	json_put_uint(&j, "indeterminate", st.indeterminate);
+	json_put_uint(&j, "in_flight", st.in_flight);
+	json_put_uint(&j, "waiting", st.waiting);
+	json_put_uint(&j, "cache_entries", st.cache_entries);
+	json_put_uint(&j, "cache_bytes", st.cache_bytes);
+	json_put_arr(&j, "servers");
 	for (i = 0; i < st.n_servers; i++) {
 		const struct resolver_server_stats *s = &st.servers[i];
 
-		json_obj(&j, NULL);
-		json_str(&j, "server", s->text);
-		json_bool(&j, "up", s->up);
-		json_bool(&j, "trusted", s->trust_ad);
-		json_bool(&j, "validated_once", s->seen_ad);
-		json_uint(&j, "sent", s->sent);
-		json_uint(&j, "replies", s->replies);
-		json_uint(&j, "timeouts", s->timeouts);
-		json_uint(&j, "errors", s->errors);
-		json_end_obj(&j);
+		json_put_obj(&j, NULL);
+		json_put_str(&j, "server", s->text);
+		json_put_bool(&j, "up", s->up);
+		json_put_bool(&j, "trusted", s->trust_ad);
+		json_put_bool(&j, "validated_once", s->seen_ad);
+		json_put_uint(&j, "sent", s->sent);
+		json_put_uint(&j, "replies", s->replies);
+		json_put_uint(&j, "timeouts", s->timeouts);
+		json_put_uint(&j, "errors", s->errors);
+		json_put_end_obj(&j);
 	}
-	json_end_arr(&j);
-	json_end_obj(&j);
+	json_put_end_arr(&j);
+	json_put_end_obj(&j);
 	return j.err;
 }
 
@@ -152,9 +152,9 @@ dnsflush(struct app *app, const char *name, struct buf *doc)
 	log_info("dns_flushed", "DNS cache: %zu entries forgotten (%s)", n,
 	    name[0] == '\0' ? "all" : name);
 	json_init(&j, doc);
-	json_obj(&j, NULL);
-	json_uint(&j, "changed", n);
-	json_end_obj(&j);
+	json_put_obj(&j, NULL);
+	json_put_uint(&j, "changed", n);
+	json_put_end_obj(&j);
 	return j.err;
 }
 

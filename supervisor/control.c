@@ -214,34 +214,34 @@ status_json(const struct node *n, struct json *j)
 	size_t i;
 
 	ledger_stats(n->ledger, &st);
-	json_obj(j, NULL);
-	json_str(j, "version", POSTERN_VERSION);
-	json_str(j, "hostname", n->conf->node.hostname);
-	json_int(j, "started", n->started_s);
-	json_int(j, "uptime_s", clock_now_s() - n->started_s);
-	json_uint(j, "generation", n->generation);
-	json_bool(j, "draining",
+	json_put_obj(j, NULL);
+	json_put_str(j, "version", POSTERN_VERSION);
+	json_put_str(j, "hostname", n->conf->node.hostname);
+	json_put_int(j, "started", n->started_s);
+	json_put_int(j, "uptime_s", clock_now_s() - n->started_s);
+	json_put_uint(j, "generation", n->generation);
+	json_put_bool(j, "draining",
 	    n->state == NODE_DRAINING || n->state == NODE_LEAVING);
-	json_bool(j, "as_root", n->as_root);
-	json_uint(j, "restarts", n->restarts);
-	json_obj(j, "connections");
-	json_uint(j, "held", st.held);
-	json_uint(j, "limit", st.system_limit);
-	json_uint(j, "waiting", st.waiting);
-	json_end_obj(j);
-	json_arr(j, "processes");
+	json_put_bool(j, "as_root", n->as_root);
+	json_put_uint(j, "restarts", n->restarts);
+	json_put_obj(j, "connections");
+	json_put_uint(j, "held", st.held);
+	json_put_uint(j, "limit", st.system_limit);
+	json_put_uint(j, "waiting", st.waiting);
+	json_put_end_obj(j);
+	json_put_arr(j, "processes");
 	for (i = 0; i < n->n_processes; i++) {
 		p = &n->processes[i];
-		json_obj(j, NULL);
-		json_str(j, "role", role_name(p->role));
-		json_uint(j, "instance", p->instance);
-		json_int(j, "pid", p->pid);
-		json_str(j, "state", states[p->state]);
-		json_uint(j, "starts", p->starts);
-		json_end_obj(j);
+		json_put_obj(j, NULL);
+		json_put_str(j, "role", role_name(p->role));
+		json_put_uint(j, "instance", p->instance);
+		json_put_int(j, "pid", p->pid);
+		json_put_str(j, "state", states[p->state]);
+		json_put_uint(j, "starts", p->starts);
+		json_put_end_obj(j);
 	}
-	json_end_arr(j);
-	json_end_obj(j);
+	json_put_end_arr(j);
+	json_put_end_obj(j);
 }
 
 static void

@@ -109,51 +109,51 @@ token(struct json *j, const char *name, const char *text)
 }
 
 void
-json_obj(struct json *j, const char *name)
+json_put_obj(struct json *j, const char *name)
 {
 	token(j, name, "{");
 	j->comma = false;
 }
 
 void
-json_arr(struct json *j, const char *name)
+json_put_arr(struct json *j, const char *name)
 {
 	token(j, name, "[");
 	j->comma = false;
 }
 
 void
-json_end_obj(struct json *j)
+json_put_end_obj(struct json *j)
 {
 	raw(j, "}", 1);
 	j->comma = true;
 }
 
 void
-json_end_arr(struct json *j)
+json_put_end_arr(struct json *j)
 {
 	raw(j, "]", 1);
 	j->comma = true;
 }
 
 void
-json_strn(struct json *j, const char *name, const char *value, size_t len)
+json_put_strn(struct json *j, const char *name, const char *value, size_t len)
 {
 	before(j, name);
 	quoted(j, value, len);
 }
 
 void
-json_str(struct json *j, const char *name, const char *value)
+json_put_str(struct json *j, const char *name, const char *value)
 {
 	if (value == NULL)
 		json_put_null(j, name);
 	else
-		json_strn(j, name, value, strlen(value));
+		json_put_strn(j, name, value, strlen(value));
 }
 
 void
-json_int(struct json *j, const char *name, int64_t value)
+json_put_int(struct json *j, const char *name, int64_t value)
 {
 	char text[32];
 
@@ -162,7 +162,7 @@ json_int(struct json *j, const char *name, int64_t value)
 }
 
 void
-json_uint(struct json *j, const char *name, uint64_t value)
+json_put_uint(struct json *j, const char *name, uint64_t value)
 {
 	char text[32];
 
@@ -180,7 +180,7 @@ json_put_real(struct json *j, const char *name, double value)
 }
 
 void
-json_bool(struct json *j, const char *name, bool value)
+json_put_bool(struct json *j, const char *name, bool value)
 {
 	token(j, name, value ? "true" : "false");
 }

@@ -74,13 +74,13 @@ echo(const struct adm_call *m, struct buf *doc)
 	struct json j;
 
 	json_init(&j, doc);
-	json_obj(&j, NULL);
-	json_uint(&j, "op", m->op);
-	json_uint(&j, "num", m->num);
-	json_str(&j, "a0", m->args[0]);
-	json_str(&j, "a1", m->args[1]);
-	json_str(&j, "a2", m->args[2]);
-	json_end_obj(&j);
+	json_put_obj(&j, NULL);
+	json_put_uint(&j, "op", m->op);
+	json_put_uint(&j, "num", m->num);
+	json_put_str(&j, "a0", m->args[0]);
+	json_put_str(&j, "a1", m->args[1]);
+	json_put_str(&j, "a2", m->args[2]);
+	json_put_end_obj(&j);
 }
 
 static int
