@@ -1,0 +1,171 @@
+/*
+ * commands.c - every command of posternctl: one table.
+ *
+ * Names are those that operators of mail gateways know. A new command is a row
+ * here and a small function in look.c, explain.c, act.c or addr.c.
+ */
+#include "ctl/ctl.h"
+
+static const struct opt rate_opts[] = {
+	{ "--count", "N", "stop after N lines (default: until interrupted)" },
+	{ NULL, NULL, NULL },
+};
+
+static const struct opt tophosts_opts[] = {
+	{ "--sort", "WORD",
+	    "active (default), connections, delivered, soft or hard" },
+	{ "--limit", "N", "at most N destinations (default 20)" },
+	{ NULL, NULL, NULL },
+};
+
+static const struct opt recipients_opts[] = {
+	{ "--host", "D", "recipients at this domain" },
+	{ "--from", "A",
+	    "recipients of messages from this sender; <> for "
+	    "notices" },
+	{ "--all", NULL, "every recipient" },
+	{ "--limit", "N", "at most N recipients (default 100)" },
+	{ NULL, NULL, NULL },
+};
+
+static const struct opt deliver_opts[] = {
+	{ "--all", NULL, "every destination" },
+	{ NULL, NULL, NULL },
+};
+
+static const struct opt explain_opts[] = {
+	{ "--from", "S", "as if this sender had sent it; <> for a notice" },
+	{ "--client", "IP", "as if it had come from this client" },
+	{ NULL, NULL, NULL },
+};
+
+static const struct opt drain_opts[] = {
+	{ "--deadline", "T", "stop after T at the latest: 30s, 5m" },
+	{ NULL, NULL, NULL },
+};
+
+static const struct opt addr_opts[] = {
+	{ "--address", "A", "the address to look at" },
+	{ "--stdin", NULL,
+	    "JSON lines {\"id\": …, \"address\": …}, one answer each" },
+	{ NULL, NULL, NULL },
+};
+
+const struct command ctl_commands[] = {
+	{ "status", "[detail]", "counters, rates, gauges, processes",
+	    "What the node has done, how fast, what it holds, which of its\n"
+	    "processes run, and whether every recipient is accounted for.\n"
+	    "With detail: every counter and gauge, and each process's own "
+	    "view.\n"
+	    "Exit status 1 when a process is away or the account does not "
+	    "hold.",
+	    "  posternctl status\n"
+	    "  posternctl status detail --json\n",
+	    0, 1, NULL, cmd_status },
+	{ "rate", "[SECONDS]", "recipients in and out, line by line",
+	    "One line every SECONDS (default 10): recipients accepted, "
+	    "finished\n"
+	    "and queued since the line before. Ends when interrupted.",
+	    "  posternctl rate\n"
+	    "  posternctl rate 5 --count 12\n",
+	    0, 1, rate_opts, cmd_rate },
+	{ "tophosts", "", "the busiest destinations",
+	    "Destinations with the most active recipients, connections,\n"
+	    "delivered recipients, soft or hard bounces.",
+	    "  posternctl tophosts\n"
+	    "  posternctl tophosts --sort hard --limit 5\n",
+	    0, 0, tophosts_opts, cmd_tophosts },
+	{ "hoststatus", "DOMAIN", "everything about one destination",
+	    "State, queue, connections, last errors and next attempt of a\n"
+	    "recipient domain, on each virtual gateway. Exit status 1 when "
+	    "the\n"
+	    "node knows nothing about it.",
+	    "  posternctl hoststatus example.com\n", 1, 1, NULL,
+	    cmd_hoststatus },
+	{ "showrecipients", "", "recipients in the queue",
+	    "Recipients that wait, by domain, by sender, or all.",
+	    "  posternctl showrecipients --host example.com\n"
+	    "  posternctl showrecipients --from news@example.net --limit 500\n"
+	    "  posternctl showrecipients --all --json\n",
+	    0, 0, recipients_opts, cmd_showrecipients },
+	{ "showmessage", "MID", "one message and its recipients",
+	    "Sender, size, times and every recipient that is not finished yet.",
+	    "  posternctl showmessage 72057594037927937\n", 1, 1, NULL,
+	    cmd_showmessage },
+	{ "why", "MID", "what a message waits for",
+	    "For each recipient: state, reason, attempts, the last reply, the\n"
+	    "next attempt, and when it expires.",
+	    "  posternctl why 72057594037927937\n", 1, 1, NULL, cmd_why },
+	{ "explain", "ADDRESS|DOMAIN", "how mail there would be delivered",
+	    "Route, gateway, destination control, hosts with their DNSSEC "
+	    "state,\n"
+	    "and the verdict for each host with the rules that led to it. "
+	    "Looks\n"
+	    "names up; connects to nobody. Exit status 1 when nothing would "
+	    "be\n"
+	    "delivered now.",
+	    "  posternctl explain user@example.com\n"
+	    "  posternctl explain example.com --from news@example.net\n"
+	    "  posternctl explain example.com --client 10.1.2.3 --json\n",
+	    1, 1, explain_opts, cmd_explain },
+	{ "delivernow", "[HOST]", "try again now",
+	    "What is deferred at HOST, or everywhere, is due at once.",
+	    "  posternctl delivernow example.com\n"
+	    "  posternctl delivernow --all\n",
+	    0, 1, deliver_opts, cmd_delivernow },
+	{ "suspenddel", "[HOST]", "stop delivering",
+	    "No new connection to HOST, or to anybody; mail is still "
+	    "accepted.\n"
+	    "Lasts until resumedel, also over a restart.",
+	    "  posternctl suspenddel example.com\n"
+	    "  posternctl suspenddel\n",
+	    0, 1, NULL, cmd_suspenddel },
+	{ "resumedel", "[HOST]", "deliver again",
+	    "Takes back suspenddel for HOST, or for everybody.",
+	    "  posternctl resumedel example.com\n"
+	    "  posternctl resumedel\n",
+	    0, 1, NULL, cmd_resumedel },
+	{ "hold", "MID", "keep one message back",
+	    "The message stays in the queue and is not attempted until "
+	    "unhold;\n"
+	    "its expiry goes on.",
+	    "  posternctl hold 72057594037927937\n", 1, 1, NULL, cmd_hold },
+	{ "unhold", "MID", "let a held message go on",
+	    "The message is due at once.",
+	    "  posternctl unhold 72057594037927937\n", 1, 1, NULL, cmd_unhold },
+	{ "removemessage", "MID", "delete one message",
+	    "Its recipients end as removed; nobody is told.",
+	    "  posternctl removemessage 72057594037927937\n", 1, 1, NULL,
+	    cmd_removemessage },
+	{ "dnsflush", "[NAME]", "forget DNS answers",
+	    "NAME, or everything, is asked for again when it is needed.",
+	    "  posternctl dnsflush example.com\n"
+	    "  posternctl dnsflush\n",
+	    0, 1, NULL, cmd_dnsflush },
+	{ "reload", "", "read the settings again",
+	    "The whole new set comes into force, or it is refused and the old\n"
+	    "one stays (exit status 1); postern check says what is wrong.",
+	    "  posternctl reload\n", 0, 0, NULL, cmd_reload },
+	{ "drain", "", "finish and stop the node",
+	    "No new mail is taken, what is open is finished, the node exits.\n"
+	    "What is queued stays queued.",
+	    "  posternctl drain\n"
+	    "  posternctl drain --deadline 5m\n",
+	    0, 0, drain_opts, cmd_drain },
+	{ "version", "", "versions of this program and of the node",
+	    "Exit status 3 when the node does not answer; the program's own\n"
+	    "version is told all the same.",
+	    "  posternctl version\n", 0, 0, NULL, cmd_version },
+	{ "addr check", "", "is this a mail address? (offline)",
+	    "Judges an address by RFC 5321 and RFC 6531. Needs no node. "
+	    "Always\n"
+	    "prints JSON. Exit status 0 yes, 1 no, 2 a wrong call; with "
+	    "--stdin\n"
+	    "the worst of all lines.",
+	    "  posternctl addr check --address 'user@example.com'\n"
+	    "  printf '{\"id\":1,\"address\":\"a@b\"}\\n' | "
+	    "posternctl addr check --stdin\n",
+	    0, 0, addr_opts, cmd_addr_check },
+};
+
+const size_t ctl_n_commands = sizeof(ctl_commands) / sizeof(ctl_commands[0]);

@@ -1,0 +1,78 @@
+/*
+ * ctl.h - what the files of posternctl share.
+ */
+#ifndef POSTERN_CTL_CTL_H
+#define POSTERN_CTL_CTL_H
+
+#include "ctl/args.h"
+
+#include <jansson.h>
+#include <stdbool.h>
+#include <stdio.h>
+
+/* Exit codes: an interface (posternctl(1)). */
+enum {
+	CTL_DONE = 0,
+	CTL_NO = 1,	     /* the answer is no, or problems were found */
+	CTL_USAGE = 2,	     /* a wrong call */
+	CTL_UNREACHABLE = 3, /* the node, or the process that would answer */
+};
+
+struct ctl {
+	FILE *in, *out, *err;
+	bool json;
+	char socket[512]; /* "" until it was looked for */
+	const struct args *args;
+};
+
+extern const struct command ctl_commands[];
+extern const size_t ctl_n_commands;
+
+/* The whole program; returns the exit code. Borrows the streams. */
+int ctl_main(int argc, char *const *argv, FILE *in, FILE *out, FILE *err);
+
+/* ---- client.c: one question over the control socket ------------------------------- */
+
+/*
+ * path with its query, already escaped; body is taken, or NULL. CTL_DONE and
+ * *ret_doc (the caller's); else the reason was printed: as {"error": …} with
+ * --json, and as a sentence.
+ */
+int ctl_ask(struct ctl *ctl, const char *method, const char *path, json_t *body,
+    json_t **ret_doc);
+
+/* The same, and print the document with --json; *ret_doc is then NULL. */
+int ctl_ask_show(struct ctl *ctl, const char *method, const char *path,
+    json_t *body, json_t **ret_doc);
+
+/* Escape one part of a path or query. From malloc(), or NULL. */
+char *ctl_escape(const char *text);
+
+/* The path of the control socket, by --socket, the settings, or the default. */
+const char *ctl_socket(struct ctl *ctl);
+
+void ctl_print_json(struct ctl *ctl, const json_t *doc);
+
+/* ---- the commands ------------------------------------------------------------------ */
+
+int cmd_status(struct ctl *ctl, const struct args *a);
+int cmd_rate(struct ctl *ctl, const struct args *a);
+int cmd_tophosts(struct ctl *ctl, const struct args *a);
+int cmd_hoststatus(struct ctl *ctl, const struct args *a);
+int cmd_showrecipients(struct ctl *ctl, const struct args *a);
+int cmd_showmessage(struct ctl *ctl, const struct args *a);
+int cmd_why(struct ctl *ctl, const struct args *a);
+int cmd_explain(struct ctl *ctl, const struct args *a);
+int cmd_version(struct ctl *ctl, const struct args *a);
+int cmd_removemessage(struct ctl *ctl, const struct args *a);
+int cmd_hold(struct ctl *ctl, const struct args *a);
+int cmd_unhold(struct ctl *ctl, const struct args *a);
+int cmd_delivernow(struct ctl *ctl, const struct args *a);
+int cmd_suspenddel(struct ctl *ctl, const struct args *a);
+int cmd_resumedel(struct ctl *ctl, const struct args *a);
+int cmd_reload(struct ctl *ctl, const struct args *a);
+int cmd_drain(struct ctl *ctl, const struct args *a);
+int cmd_dnsflush(struct ctl *ctl, const struct args *a);
+int cmd_addr_check(struct ctl *ctl, const struct args *a);
+
+#endif

@@ -1,0 +1,168 @@
+/*
+ * explain.c - explain: how mail to an address or a domain would be delivered.
+ *
+ * Prints the document of control.md ("explain") for people: what was decided
+ * first, then each host in order of use with the rules that won and lost.
+ */
+#include "ctl/ctl.h"
+#include "ctl/show.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+enum { WIDTH = 14 };
+
+static const char *
+word(const json_t *obj, const char *key)
+{
+	const char *s = json_string_value(json_object_get(obj, key));
+
+	return s == NULL ? "" : s;
+}
+
+/* "none", or "KIND key value, key value". */
+static void
+show_flat(FILE *out, const char *label, json_t *obj, const char *absent)
+{
+	const json_t *v;
+	const char *key, *sep = "";
+
+	(void)fprintf(out, "%-*s ", WIDTH, label);
+	if (!json_is_object(obj)) {
+		char *text = obj == NULL || json_is_null(obj) ? strdup(absent)
+							      : show_value(obj);
+
+		(void)fprintf(out, "%s\n", text);
+		free(text);
+		return;
+	}
+	json_object_foreach(obj, key, v)
+	{
+		char *text = show_value(v);
+
+		(void)fprintf(out, "%s%s %s", sep, key, text);
+		sep = ", ";
+		free(text);
+	}
+	(void)fputc('\n', out);
+}
+
+static void
+show_rules(FILE *out, const json_t *host)
+{
+	static const struct show_column cols[] = { { "", false },
+		{ "rule", false }, { "source", false }, { "", false } };
+	const json_t *rules = json_object_get(host, "rules"), *r;
+	struct show_table *t;
+	size_t i;
+
+	if (json_array_size(rules) == 0)
+		return;
+	t = show_table_new(cols, 4);
+	json_array_foreach(rules, i, r)
+	{
+		show_cell_text(t,
+		    json_is_true(json_object_get(r, "won")) ? "won" : "lost");
+		show_cell(t, show_value(json_object_get(r, "id")));
+		show_cell(t, show_value(json_object_get(r, "source")));
+		show_cell(t, show_value(json_object_get(r, "text")));
+	}
+	show_table_print(t, out, 5);
+}
+
+static void
+show_host(FILE *out, const json_t *h)
+{
+	const json_t *tlsa = json_object_get(h, "tlsa");
+	char *name = show_value(json_object_get(h, "host"));
+	char *preference = show_value(json_object_get(h, "preference"));
+	char *security = show_value(json_object_get(h, "security"));
+	char *verdict = show_value(json_object_get(h, "verdict"));
+	char *level = show_value(json_object_get(h, "level"));
+
+	(void)fprintf(out, "\n%4s %s: %s", preference, name, verdict);
+	if (strcmp(verdict, "attempt") == 0)
+		(void)fprintf(out, ", TLS level %s", level);
+	if (word(h, "reason")[0] != '\0') {
+		char *reason = show_value(json_object_get(h, "reason"));
+
+		(void)fprintf(out, " (%s)", reason);
+		free(reason);
+	}
+	(void)fprintf(out, "\n     DNS answers %s\n", security);
+	(void)fputs("     ", out);
+	show_line(out, 9, "addresses", json_object_get(h, "addresses"));
+	if (json_is_object(tlsa)) {
+		(void)fputs("     ", out);
+		show_line(out, 9, "TLSA", json_object_get(tlsa, "state"));
+	}
+	if (json_array_size(json_object_get(h, "names")) > 0) {
+		(void)fputs("     ", out);
+		show_line(out, 9, "names", json_object_get(h, "names"));
+	}
+	show_rules(out, h);
+	free(name);
+	free(preference);
+	free(security);
+	free(verdict);
+	free(level);
+}
+
+static void
+show(FILE *out, json_t *doc)
+{
+	static const char *const plain[][2] = { { "recipient", "recipient" },
+		{ "domain", "domain" }, { "gateway", "gateway" },
+		{ "MX", "mx_security" }, { "outcome", "outcome" },
+		{ "reason", "reason" }, { "state", "state" },
+		{ "next attempt", "next_attempt" } };
+	json_t *h;
+	size_t i;
+
+	for (i = 0; i < sizeof(plain) / sizeof(plain[0]); i++)
+		show_line(
+		    out, WIDTH, plain[i][0], json_object_get(doc, plain[i][1]));
+	show_flat(out, "route", json_object_get(doc, "route"), "none");
+	show_flat(out, "control", json_object_get(doc, "control"), "-");
+	show_flat(out, "MTA-STS", json_object_get(doc, "sts"), "-");
+	json_array_foreach(json_object_get(doc, "limits"), i, h)
+	    show_flat(out, i == 0 ? "limits" : "", h, "-");
+	json_array_foreach(json_object_get(doc, "hosts"), i, h)
+	    show_host(out, h);
+}
+
+int
+cmd_explain(struct ctl *ctl, const struct args *a)
+{
+	static const char *const names[][2] = { { "--from", "from" },
+		{ "--client", "client" } };
+	char path[8192], *esc = ctl_escape(a->pos[0]);
+	size_t i, n;
+	json_t *doc;
+	int code;
+
+	n = (size_t)snprintf(
+	    path, sizeof(path), "/v1/explain?target=%.3000s", esc);
+	free(esc);
+	for (i = 0; i < 2; i++) {
+		const char *value = args_opt(a, names[i][0]);
+
+		if (value == NULL)
+			continue;
+		esc = ctl_escape(strcmp(value, "<>") == 0 ? "" : value);
+		n += (size_t)snprintf(path + n, sizeof(path) - n, "&%s=%.2000s",
+		    names[i][1], esc);
+		free(esc);
+	}
+	code = ctl_ask(ctl, "GET", path, NULL, &doc);
+	if (code != CTL_DONE)
+		return code;
+	if (strcmp(word(doc, "outcome"), "deliver") != 0)
+		code = CTL_NO;
+	if (ctl->json)
+		ctl_print_json(ctl, doc);
+	else
+		show(ctl->out, doc);
+	json_decref(doc);
+	return code;
+}
