@@ -270,6 +270,18 @@ put_help(struct buf *out, const char *name, const char *help)
 	return r < 0 ? r : buf_puts(out, "\n");
 }
 
+/* The first help that anybody gave for the name at i. */
+static const char *
+help_of(const struct metrics_set *s, size_t i)
+{
+	const char *name = s->v[i]->name;
+
+	for (; i < s->n && strcmp(s->v[i]->name, name) == 0; i++)
+		if (s->v[i]->help[0] != '\0')
+			return s->v[i]->help;
+	return "";
+}
+
 int
 metrics_set_format(struct metrics_set *s, struct buf *out)
 {
@@ -285,7 +297,7 @@ metrics_set_format(struct metrics_set *s, struct buf *out)
 		if (strcmp(e->name, last) != 0) {
 			kind = e->kind;
 			last = e->name;
-			r = put_help(out, e->name, e->help);
+			r = put_help(out, e->name, help_of(s, i));
 			if (r == 0)
 				r = buf_printf(out, "# TYPE %s %s\n", e->name,
 				    kind == METRIC_COUNTER ? "counter"

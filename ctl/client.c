@@ -180,6 +180,7 @@ unreachable(struct ctl *ctl, CURLcode code)
 {
 	const char *path = ctl_socket(ctl), *why, *todo;
 	struct stat st;
+	json_t *doc;
 
 	if (stat(path, &st) < 0 && errno == ENOENT) {
 		why = "no such socket";
@@ -198,10 +199,12 @@ unreachable(struct ctl *ctl, CURLcode code)
 		why = curl_easy_strerror(code);
 		todo = "see the log of postern for process admin";
 	}
-	if (ctl->json)
-		ctl_print_json(ctl,
-		    json_pack("{s:{s:i, s:s, s:s, s:s}}", "error", "code", 0,
-			"process", "admin", "text", why, "socket", path));
+	if (ctl->json) {
+		doc = json_pack("{s:{s:i, s:s, s:s, s:s}}", "error", "code", 0,
+		    "process", "admin", "text", why, "socket", path);
+		ctl_print_json(ctl, doc);
+		json_decref(doc);
+	}
 	(void)fprintf(ctl->err, "posternctl: %s: %s: %s\n", path, why, todo);
 	return CTL_UNREACHABLE;
 }

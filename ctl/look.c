@@ -195,7 +195,7 @@ show_law(FILE *out, const json_t *doc)
 }
 
 static void
-show_processes(FILE *out, const json_t *doc, bool detail)
+show_processes(FILE *out, const json_t *doc)
 {
 	static const struct show_column cols[] = { { "process", false },
 		{ "no", true }, { "state", false } };
@@ -208,14 +208,31 @@ show_processes(FILE *out, const json_t *doc, bool detail)
 		show_cell(t, show_value(json_object_get(p, "process")));
 		show_cell(t, show_value(json_object_get(p, "instance")));
 		if (json_is_true(json_object_get(p, "up")))
-			show_cell(t,
-			    detail ? show_value(json_object_get(p, "status"))
-				   : strdup("up"));
+			show_cell_text(t, "up");
 		else
 			show_cell(t, show_value(json_object_get(p, "error")));
 	}
 	(void)fputc('\n', out);
 	show_table_print(t, out, 2);
+}
+
+/* What each process says of itself. */
+static void
+show_own_views(FILE *out, const json_t *doc)
+{
+	const json_t *p;
+	size_t i;
+
+	json_array_foreach(json_object_get(doc, "processes"), i, p)
+	{
+		char *name = show_value(json_object_get(p, "process"));
+		char *no = show_value(json_object_get(p, "instance"));
+
+		(void)fprintf(out, "\n%s %s\n", name, no);
+		show_tree(out, 2, json_object_get(p, "status"));
+		free(name);
+		free(no);
+	}
 }
 
 /* Is everything as it should be? */
@@ -255,10 +272,12 @@ cmd_status(struct ctl *ctl, const struct args *a)
 		ctl_print_json(ctl, doc);
 	} else {
 		show_fields(ctl->out, doc, head, N(head));
-		show_processes(ctl->out, doc, detail);
+		show_processes(ctl->out, doc);
 		show_counters(ctl->out, doc, detail);
-		if (detail)
+		if (detail) {
 			show_gauges(ctl->out, doc);
+			show_own_views(ctl->out, doc);
+		}
 		show_law(ctl->out, doc);
 	}
 	json_decref(doc);
@@ -412,20 +431,6 @@ cmd_tophosts(struct ctl *ctl, const struct args *a)
 	return CTL_DONE;
 }
 
-/* What is in an object of a destination, whatever the process tells. */
-static void
-show_object(FILE *out, json_t *obj)
-{
-	const json_t *v;
-	const char *key;
-
-	json_object_foreach(obj, key, v)
-	{
-		(void)fputs("  ", out);
-		show_line(out, 20, key, v);
-	}
-}
-
 static void
 show_errors(struct ctl *ctl, const json_t *doc)
 {
@@ -460,7 +465,7 @@ cmd_hoststatus(struct ctl *ctl, const struct args *a)
 	json_array_foreach(json_object_get(doc, "destinations"), i, d)
 	{
 		(void)fputs("\nqueue\n", ctl->out);
-		show_object(ctl->out, d);
+		show_tree(ctl->out, 2, d);
 	}
 	json_array_foreach(json_object_get(doc, "workers"), i, w)
 	    json_array_foreach(json_object_get(w, "destinations"), k, d)
@@ -468,7 +473,7 @@ cmd_hoststatus(struct ctl *ctl, const struct args *a)
 		(void)fputc('\n', ctl->out);
 		show_line(
 		    ctl->out, 0, "deliver", json_object_get(w, "instance"));
-		show_object(ctl->out, d);
+		show_tree(ctl->out, 2, d);
 	}
 	show_errors(ctl, doc);
 	json_decref(doc);

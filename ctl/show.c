@@ -129,6 +129,67 @@ show_line(FILE *out, int width, const char *label, const json_t *value)
 	free(text);
 }
 
+static bool
+has_objects(const json_t *list)
+{
+	return json_is_object(json_array_get(list, 0));
+}
+
+/* Longest name of a field that has its value on the same line. */
+static int
+label_width(json_t *obj)
+{
+	const json_t *v;
+	const char *key;
+	int n = 0;
+
+	json_object_foreach(obj, key, v) if (!json_is_object(v) &&
+	    !has_objects(v) && (int)strlen(key) > n) n = (int)strlen(key);
+	return n > 40 ? 40 : n;
+}
+
+/* Field names come from our own processes, but are no more believed than
+ * values. */
+static void
+put_label(FILE *out, int indent, int width, const char *key)
+{
+	(void)fprintf(out, "%*s", indent, "");
+	put_escaped(out, key, strlen(key));
+	(void)fprintf(out, "%*s",
+	    width > (int)strlen(key) ? width - (int)strlen(key) : 0, "");
+}
+
+void
+show_tree(FILE *out, int indent, json_t *obj)
+{
+	int width = label_width(obj);
+	const char *key;
+	json_t *v, *item;
+	size_t i;
+
+	json_object_foreach(obj, key, v)
+	{
+		if (json_is_object(v)) {
+			put_label(out, indent, 0, key);
+			(void)fputc('\n', out);
+			show_tree(out, indent + 2, v);
+		} else if (has_objects(v)) {
+			json_array_foreach(v, i, item)
+			{
+				put_label(out, indent, 0, key);
+				(void)fprintf(out, " %zu\n", i + 1);
+				show_tree(out, indent + 2, item);
+			}
+		} else {
+			char *text = show_value(v);
+
+			put_label(out, indent, width, key);
+			(void)fprintf(out, "  %s\n", text);
+			free(text);
+		}
+	}
+}
+
 size_t
 show_width(const char *text)
 {

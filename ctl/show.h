@@ -19,6 +19,9 @@ char *show_count(const json_t *value);
 /* "label     value" with the value in column width. */
 void show_line(FILE *out, int width, const char *label, const json_t *value);
 
+/* Every field of an object, one a line, what is nested below its name. */
+void show_tree(FILE *out, int indent, json_t *obj);
+
 /* Aligned columns. Cells are copied; right: how a column stands. */
 struct show_table;
 struct show_column {

@@ -36,7 +36,7 @@ test_merge(void **state)
 	static const struct metric in[] = {
 		{ "postern_b_total", "result=\"ok\"", "B.", C, 5 },
 		{ "postern_a", "", "A \\ line\nbreak.", G, -2 },
-		{ "postern_b_total", "result=\"bad\"", "B.", C, 1 },
+		{ "postern_b_total", "result=\"bad\"", "", C, 1 },
 		{ "postern_b_total", "result=\"ok\"", "other help", C, 7 },
 		{ "postern_a", "", "A.", G, 12 },
 	};

@@ -469,6 +469,33 @@ test_show(void **state)
 }
 
 static void
+test_tree(void **state)
+{
+	json_t *v =
+	    json_loads("{\"a\":1,\"longer\":[1,2],\"in\":{\"b\\u001b\":null},"
+		       "\"l\":[{\"c\":true},{}]}",
+		0, NULL);
+	char *text = NULL;
+	size_t len;
+	FILE *f = open_memstream(&text, &len);
+
+	(void)state;
+	show_tree(f, 2, v);
+	show_tree(f, 2, NULL); /* a process that is away has none */
+	(void)fclose(f);
+	assert_string_equal(text,
+	    "  a       1\n"
+	    "  longer  1, 2\n"
+	    "  in\n"
+	    "    b\\x1b  -\n"
+	    "  l 1\n"
+	    "    c  yes\n"
+	    "  l 2\n");
+	free(text);
+	json_decref(v);
+}
+
+static void
 test_help(void **state)
 {
 	struct run r;
@@ -508,6 +535,7 @@ main(void)
 		T(test_rate),
 		cmocka_unit_test(test_socket_of_settings),
 		cmocka_unit_test(test_show),
+		cmocka_unit_test(test_tree),
 		cmocka_unit_test(test_help),
 	};
 
