@@ -460,6 +460,13 @@ ipc_chan_backlog(const struct ipc_chan *c)
 	return buf_len(&c->out);
 }
 
+void
+ipc_chan_want_room(struct ipc_chan *c)
+{
+	c->wants_room = true;
+	mark_dirty(c); /* the next turn looks, also when all is sent by then */
+}
+
 bool
 ipc_chan_is_up(const struct ipc_chan *c)
 {

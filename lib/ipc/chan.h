@@ -130,6 +130,10 @@ size_t ipc_chan_credit(const struct ipc_chan *c);
  * on_room, which comes when this falls under half of IPC_WINDOW. */
 size_t ipc_chan_backlog(const struct ipc_chan *c);
 
+/* Ask for on_room once the backlog is under that mark; for producers that stop
+ * by ipc_chan_backlog() before anything was refused. */
+void ipc_chan_want_room(struct ipc_chan *c);
+
 /* While held, consumed credit is not given back: the peer runs dry. */
 void ipc_chan_hold(struct ipc_chan *c, bool hold);
 
