@@ -269,14 +269,18 @@ count(struct resolver *r, const struct dns_answer *a)
 static void
 say(struct resolver *r, const struct dns_answer *a)
 {
-	char text[1024];
+	char text[1024], more[64];
 	uint32_t skipped;
 
 	if (a->state == DNS_INDETERMINATE) {
-		if (log_limit_ok(&r->fail_log, 20, 10000, &skipped))
-			log_info("dns_failed",
-			    "DNS lookup of %s %s failed: %s (%u not shown)",
-			    a->name, dns_type_str(a->type), a->reason, skipped);
+		if (!log_limit_ok(&r->fail_log, 20, 10000, &skipped))
+			return;
+		more[0] = '\0';
+		if (skipped > 0)
+			(void)snprintf(more, sizeof(more),
+			    " (%u more since the last such line)", skipped);
+		log_info("dns_failed", "DNS lookup of %s %s failed: %s%s",
+		    a->name, dns_type_str(a->type), a->reason, more);
 		return;
 	}
 	if (log_wants(LOG_DEBUG))
