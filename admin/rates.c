@@ -7,6 +7,7 @@
 #include "lib/metrics/metrics.h"
 
 #include <errno.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -47,17 +48,25 @@ source(struct rates *r, enum role role, uint32_t instance)
 	return s;
 }
 
+/* The counter of this name and labels; RATES_MAX when there is no room. */
 static size_t
-counter(struct rates *r, const char *name)
+counter(struct rates *r, const struct metric *m)
 {
+	char key[RATES_NAME_MAX];
 	size_t i;
+	int n;
 
-	for (i = 0; i < r->n; i++)
-		if (strcmp(r->v[i].name, name) == 0)
-			return i;
-	if (r->n == RATES_MAX || strlen(name) >= RATES_NAME_MAX)
+	n = m->labels[0] == '\0'
+	    ? snprintf(key, sizeof(key), "%s", m->name)
+	    : snprintf(key, sizeof(key), "%s{%s}", m->name, m->labels);
+	if (n < 0 || (size_t)n >= sizeof(key))
 		return RATES_MAX;
-	memcpy(r->v[r->n].name, name, strlen(name) + 1);
+	for (i = 0; i < r->n; i++)
+		if (strcmp(r->v[i].name, key) == 0)
+			return i;
+	if (r->n == RATES_MAX)
+		return RATES_MAX;
+	memcpy(r->v[r->n].name, key, (size_t)n + 1);
 	return r->n++;
 }
 
@@ -79,13 +88,13 @@ rates_add(struct rates *r, enum role role, uint32_t instance,
 	while (metric_decode(&rd, &m) > 0) {
 		if (m.kind != METRIC_COUNTER || m.value < 0)
 			continue;
-		i = counter(r, m.name);
+		i = counter(r, &m);
 		if (i == RATES_MAX)
 			continue;
 		if (!seen[i])
 			r->v[i].adding = 0;
 		seen[i] = true;
-		/* over all labels */
+		/* the same twice: added up, as in /metrics */
 		if (__builtin_add_overflow(
 			r->v[i].adding, m.value, &r->v[i].adding))
 			r->v[i].adding = INT64_MAX;

@@ -17,15 +17,15 @@
 enum {
 	RATES_EVERY_MS = 10 * 1000,
 	RATES_SAMPLES = 92, /* 15 minutes and one more */
-	RATES_MAX = 192,    /* counters */
-	RATES_NAME_MAX = 96,
+	RATES_MAX = 384,    /* counters, each set of labels its own */
+	RATES_NAME_MAX = 192,
 };
 
 struct rates {
 	struct {
-		char name[RATES_NAME_MAX];
-		int64_t total;	/* since admin started */
-		int64_t adding; /* of the process being read */
+		char name[RATES_NAME_MAX]; /* name or name{labels} */
+		int64_t total;		   /* since admin started */
+		int64_t adding;		   /* of the process being read */
 	} v[RATES_MAX];
 	size_t n;
 	struct rates_source {

@@ -93,7 +93,11 @@ want_number(struct ctl *ctl, const char *what, const char *text)
 static const struct {
 	const char *label, *key;
 } known_counters[] = {
-	{ "messages accepted", "postern_messages_accepted_total" },
+	{ "clients", "postern_smtpd_connections_total" },
+	{ "messages accepted",
+	    "postern_smtpd_messages_total{result=\"accepted\"}" },
+	{ "messages refused",
+	    "postern_smtpd_messages_total{result=\"refused\"}" },
 	{ "recipients accepted", "postern_recipients_accepted_total" },
 	{ "  generated (notices)", "postern_recipients_generated_total" },
 	{ "  delivered", "postern_recipients_delivered_total" },

@@ -28,6 +28,7 @@ add(struct rates *r, uint32_t instance, int64_t value)
 	w.b = &b;
 	metric_encode(&w, &m);
 	metric_encode(&w, &gauge);
+	metric_encode(&w, &m); /* the same twice is added up */
 	metric_encode(&w, &half);
 	assert_int_equal(
 	    rates_add(r, ROLE_SMTPD, instance, buf_data(&b), buf_len(&b)), 0);
@@ -52,14 +53,15 @@ test_windows(void **state)
 	(void)state;
 	rates_init(r);
 	assert_int_equal(per_hour(r, 60000), -1);
-	/* ten minutes of 1 a second in each of two labels, then silence */
+	/* ten minutes of 2 a second, then silence */
 	for (t = 0; t <= 600; t += 10, v += 10) {
 		add(r, 0, v);
 		rates_sample(r, t * 1000);
 		if (t == 0)
 			assert_int_equal(per_hour(r, 60000), -1);
 	}
-	assert_int_equal(r->n, 1); /* no gauge */
+	assert_int_equal(r->n, 2); /* no gauge */
+	assert_string_equal(r->v[0].name, "m_total{x=\"1\"}");
 	assert_int_equal(per_hour(r, 60 * 1000), 7200);
 	assert_int_equal(per_hour(r, 15 * 60 * 1000), 7200);
 	v -= 10;
@@ -91,7 +93,7 @@ test_restart(void **state)
 	add(r, 0, 100);
 	add(r, 1, 500);
 	rates_sample(r, 0);
-	add(r, 0, 103); /* 3 more in each label */
+	add(r, 0, 103); /* 3 more, sent twice */
 	/* instance 1 does not answer: nothing is taken away */
 	rates_sample(r, 10 * 1000);
 	assert_int_equal(r->v[0].total, 6);

@@ -495,6 +495,34 @@ test_tree(void **state)
 	json_decref(v);
 }
 
+/* The manual page knows every command and every option of it. */
+static void
+test_manual(void **state)
+{
+	static char text[65536], plain[65536];
+	const struct opt *o;
+	FILE *f = fopen("docs/man/posternctl.1", "r");
+	size_t i, n, k = 0;
+
+	(void)state;
+	assert_non_null(f);
+	n = fread(text, 1, sizeof(text) - 1, f);
+	(void)fclose(f);
+	for (i = 0; i < n; i++) /* without the escapes of man(7) */
+		if (text[i] == '\\' && text[i + 1] == 'f')
+			i += 2;
+		else if (text[i] != '\\')
+			plain[k++] = text[i];
+	for (i = 0; i < ctl_n_commands; i++) {
+		if (strstr(plain, ctl_commands[i].name) == NULL)
+			fail_msg("no %s", ctl_commands[i].name);
+		for (o = ctl_commands[i].opts; o != NULL && o->name != NULL;
+		     o++)
+			if (strstr(plain, o->name) == NULL)
+				fail_msg("no %s", o->name);
+	}
+}
+
 static void
 test_help(void **state)
 {
@@ -536,6 +564,7 @@ main(void)
 		cmocka_unit_test(test_socket_of_settings),
 		cmocka_unit_test(test_show),
 		cmocka_unit_test(test_tree),
+		cmocka_unit_test(test_manual),
 		cmocka_unit_test(test_help),
 	};
 
