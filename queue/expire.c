@@ -1,0 +1,139 @@
+/*
+ * expire.c - the end of waiting: by its own timer, whatever the retries say.
+ *
+ * A destination that is down or suspended cannot hold mail past its time. What
+ * a worker holds right now is left alone; it is asked about again when it is
+ * back.
+ */
+#include "queue/queue.h"
+
+#include "lib/base/clock.h"
+#include "lib/base/err.h"
+
+#include <stdlib.h>
+
+enum { EXPIRE_SCAN = 2000 };
+
+/* Messages whose entry leads nowhere, found while reading. */
+struct lost {
+	uint64_t mid;
+	struct key index;
+	bool gone;
+};
+
+static void
+add_item(struct queue *q, struct op_result *op, uint64_t mid, uint32_t rid,
+    const struct rec_rcpt *rc, const struct conf_profile *profile)
+{
+	struct op_item *it = &op->items[op->n];
+	struct qdest *d = qdest_find(q, rc->dest_id);
+
+	if (qflight_new(q, mid, rid, d, NULL) == NULL)
+		return; /* next time */
+	it->mid = mid;
+	it->rid = rid;
+	it->outcome = OUTCOME_EXPIRED;
+	it->reason = REASON_EXPIRED;
+	it->flags = ITEM_NAMES;
+	if (profile->hard_bounces == CONF_BOUNCE_NONE)
+		it->flags |= ITEM_NO_DSN;
+	it->owner_dest = d == NULL ? 0 : d->id;
+	op->n++;
+}
+
+/* Its recipients that are over time, as many as fit. */
+static void
+add_message(struct queue *q, struct sview *v, struct op_result *op,
+    uint64_t mid, const struct rec_msg *m, int64_t now_s)
+{
+	struct rec_rcpt rc;
+	struct siter it;
+	struct key k;
+	uint64_t id;
+	uint32_t rid;
+	int r;
+
+	key_rcpt(&k, mid, 0);
+	r = siter_first(&it, v->txn, v->st, DB_RCPT, &k);
+	for (; r == 0 && op->n < EXPIRE_BATCH; r = siter_next(&it)) {
+		if (key_rcpt_parse(it.k.mv_data, it.k.mv_size, &id, &rid) < 0 ||
+		    id != mid)
+			break;
+		if (rec_rcpt_decode(it.v.mv_data, it.v.mv_size, &rc) < 0 ||
+		    rc.state != RCPT_QUEUED || rc.expires_s > now_s ||
+		    qflight_find(q, mid, rid) != NULL)
+			continue;
+		add_item(q, op, mid, rid, &rc,
+		    queue_profile(q, rc.domain, m->profile));
+	}
+	siter_end(&it);
+}
+
+static bool
+collect(struct queue *q, struct sview *v, struct op_result *op,
+    struct lost *ret_lost)
+{
+	int64_t now_s = clock_now_s(), at_s;
+	struct rec_msg m;
+	struct siter it;
+	uint64_t mid;
+	int n = 0, r;
+	bool lost = false;
+
+	r = siter_first(&it, v->txn, v->st, DB_EXP, NULL);
+	for (; r == 0 && op->n < EXPIRE_BATCH && n++ < EXPIRE_SCAN;
+	     r = siter_next(&it)) {
+		if (key_time_parse(it.k.mv_data, it.k.mv_size, &at_s, &mid) <
+			0 ||
+		    at_s > now_s)
+			break;
+		r = sview_msg(v, mid, &m);
+		if (r == 0) {
+			add_message(q, v, op, mid, &m, now_s);
+			continue;
+		}
+		if (lost)
+			continue; /* one at a time will do */
+		lost = true;
+		ret_lost->mid = mid;
+		ret_lost->gone = r == PE_NOT_FOUND;
+		key_time(&ret_lost->index, at_s, mid);
+	}
+	siter_end(&it);
+	return lost;
+}
+
+void
+queue_expire(struct queue *q)
+{
+	struct op_result *op;
+	struct lost lost;
+	struct sview v;
+	bool has_lost;
+
+	if (q->expire_job || q->closing || q->store_error != 0)
+		return;
+	op = queue_result_new(0, EXPIRE_BATCH);
+	if (op == NULL)
+		return;
+	op->n = 0;
+	op->origin = RESULT_EXPIRE;
+	if (store_read_begin(q->store, &v) < 0) {
+		free(op->items);
+		free(op);
+		return;
+	}
+	has_lost = collect(q, &v, op, &lost);
+	store_read_end(&v);
+	if (has_lost)
+		queue_set_aside(q, lost.mid, DB_EXP, &lost.index, false,
+		    lost.gone ? "an expiry without a message"
+			      : "message record");
+	if (op->n == 0) {
+		free(op->items);
+		free(op);
+		return;
+	}
+	q->expire_job = true;
+	queue_result_put(q, op, true);
+}

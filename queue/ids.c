@@ -1,0 +1,186 @@
+/*
+ * ids.c - leases of MIDs, ICIDs and DCIDs. A range is committed before it is
+ * given away, so that no id is ever used twice, whatever crashes.
+ */
+#include "queue/queue.h"
+
+#include "lib/base/err.h"
+
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+
+enum { LEASES_MAX = 4096 };
+
+/* Who asked, found again by its channel when the commit is done. */
+struct qask {
+	struct op_ids op;
+	struct ipc_chan **chan; /* the peer's field; NULL: gone, or ourselves */
+	uint64_t req_id;
+	uint32_t instance;
+	bool smtpd, own;
+	LIST_ENTRY(qask) link;
+};
+
+void
+queue_ids_init(struct queue *q)
+{
+	LIST_INIT(&q->asks);
+	q->high_mid = q->store->next_id[ID_MID];
+}
+
+static void
+add_lease(struct queue *q, uint64_t first, uint32_t count, uint32_t peer)
+{
+	struct qlease *more;
+
+	/* the oldest are long used up; a MID below the mark that no lease
+	 * names is taken from anybody, as after a restart */
+	if (q->n_leases == LEASES_MAX) {
+		memmove(q->leases, q->leases + 1,
+		    (LEASES_MAX - 1) * sizeof(*q->leases));
+		q->n_leases--;
+	}
+	if (q->n_leases == q->leases_cap) {
+		size_t cap = q->leases_cap == 0 ? 64 : q->leases_cap * 2;
+
+		more = realloc(q->leases, cap * sizeof(*more));
+		if (more == NULL)
+			return;
+		q->leases = more;
+		q->leases_cap = cap;
+	}
+	q->leases[q->n_leases++] =
+	    (struct qlease){ first, first + count, peer };
+}
+
+bool
+queue_mid_allowed(const struct queue *q, uint64_t mid, uint32_t instance)
+{
+	size_t i;
+
+	if (mid == 0 || mid >= q->high_mid)
+		return false;
+	for (i = q->n_leases; i-- > 0;)
+		if (mid >= q->leases[i].first && mid < q->leases[i].end)
+			return q->leases[i].peer == instance;
+	return true; /* leased before our restart */
+}
+
+static void
+grant(struct queue *q, struct qask *a)
+{
+	struct ids_grant m = { (enum id_kind)a->op.kind, a->op.ret_first,
+		a->op.count };
+
+	if (a->op.kind == ID_MID && a->op.ret_first + a->op.count > q->high_mid)
+		q->high_mid = a->op.ret_first + a->op.count;
+	if (a->own) {
+		q->own_next = a->op.ret_first;
+		q->own_end = a->op.ret_first + a->op.count;
+		add_lease(q, a->op.ret_first, a->op.count, UINT32_MAX);
+		queue_notices(q);
+		return;
+	}
+	if (a->chan == NULL || !ipc_chan_is_up(*a->chan))
+		return; /* lost with its holder */
+	if (a->smtpd && a->op.kind == ID_MID)
+		add_lease(q, a->op.ret_first, a->op.count, a->instance);
+	ids_grant_encode(ipc_send_begin(*a->chan, IDS_GRANT, a->req_id), &m);
+	(void)ipc_send_end(*a->chan, -1); /* down: the next one asks again */
+}
+
+static void
+ids_done(void *arg, struct job *job)
+{
+	struct queue *q = arg;
+	struct qask *a = (struct qask *)job;
+
+	if (queue_store_failed(q, job->result) &&
+	    !(a->own && a->op.count == 0)) {
+		queue_retry(q, job);
+		return;
+	}
+	if (a->own)
+		q->own_asked = false;
+	if (job->result == 0 && a->op.count > 0)
+		grant(q, a);
+	LIST_REMOVE(a, link);
+	free(a);
+}
+
+static const struct job_type ids_job = {
+	.name = "ids",
+	.run = op_ids_run,
+	.done = ids_done,
+};
+
+static struct qask *
+ask_new(struct queue *q, uint32_t kind, uint32_t count)
+{
+	struct qask *a = calloc(1, sizeof(*a));
+
+	if (a == NULL)
+		return NULL;
+	a->op.job.type = &ids_job;
+	a->op.kind = kind;
+	a->op.count = count;
+	LIST_INSERT_HEAD(&q->asks, a, link);
+	return a;
+}
+
+int
+queue_ids_ask(struct queue *q, struct ipc_chan **chan, uint32_t instance,
+    bool smtpd, uint64_t req_id, const struct ids_ask *m)
+{
+	struct qask *a = ask_new(q, (uint32_t)m->kind, m->count);
+
+	if (a == NULL)
+		return -ENOMEM;
+	a->chan = chan;
+	a->instance = instance;
+	a->smtpd = smtpd;
+	a->req_id = req_id;
+	writer_put(q->writer, &a->op.job);
+	return 0;
+}
+
+void
+queue_ids_forget(struct queue *q, struct ipc_chan **chan)
+{
+	struct qask *a;
+
+	LIST_FOREACH(a, &q->asks, link)
+	if (a->chan == chan)
+		a->chan = NULL;
+}
+
+static void
+ask_own(struct queue *q, uint32_t count)
+{
+	struct qask *a;
+
+	if (q->own_asked)
+		return;
+	a = ask_new(q, ID_MID, count);
+	if (a == NULL)
+		return;
+	a->own = true;
+	q->own_asked = true;
+	writer_put(q->writer, &a->op.job);
+}
+
+uint64_t
+queue_mid_own(struct queue *q)
+{
+	if (q->own_next < q->own_end)
+		return q->own_next++;
+	ask_own(q, IDS_OWN);
+	return 0;
+}
+
+void
+queue_ids_probe(struct queue *q)
+{
+	ask_own(q, 0); /* a commit that changes nothing but tells */
+}

@@ -1,0 +1,345 @@
+/*
+ * queue.h - the loop's side of the queue process: what it keeps in memory.
+ *
+ * Shared inside this folder only. In memory is what is at work or due: a bounded
+ * number of destinations, each with a window of recipients that are due, and
+ * the recipients that workers hold. Everything else is in the store.
+ */
+#ifndef POSTERN_QUEUE_QUEUE_H
+#define POSTERN_QUEUE_QUEUE_H
+
+#include "queue/body.h"
+#include "queue/record.h"
+#include "queue/store.h"
+#include "queue/store_ops.h"
+#include "queue/writer.h"
+
+#include "lib/conf/conf.h"
+#include "lib/ipc/chan.h"
+#include "lib/log/log.h"
+#include "lib/proto/admin.h"
+#include "lib/proto/handoff.h"
+#include "lib/proto/roles.h"
+#include "lib/proto/submit.h"
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <sys/queue.h>
+#include <uv.h>
+
+enum {
+	WINDOW_MAX = 256, /* due recipients kept of one destination */
+	WINDOW_FIRST = 8,
+	FLIGHTS_MAX = 50000,	    /* recipients with one worker */
+	PULL_BACKLOG_MAX = 8 << 20, /* bytes that wait for a worker */
+	SPREAD_AT = 100,  /* due recipients per worker that holds it */
+	FAIL_BATCH = 200, /* recipients failed in one job */
+	EXPIRE_BATCH = 500,
+	NOTICES_AT_ONCE = 32,
+	NOTICE_RCPTS_MAX = 500,		/* recipients told of in one notice */
+	INTAKES_MAX = 20000,		/* open submissions per smtpd */
+	INTAKE_RCPTS_MAX = 100000,	/* recipients of one message */
+	INTAKE_INLINE_BYTES = 64 << 20, /* of open ones; then files */
+	INTAKE_QUEUED_MAX = 64 << 20,	/* bytes that wait for the writer */
+	IDS_OWN = 200, /* MIDs reserved for notices at a time */
+	TICK_MS = 500,
+	SCHED_SLICE = 2000, /* destinations loaded per turn */
+	FORGET_AFTER_S = 3600,
+	RETRY_JOBS_MS = 1000, /* after the store refused */
+};
+
+struct queue;
+struct qworker;
+struct qhold;
+
+/* Why a whole destination fails or is discarded, while it is being done. */
+struct qfail {
+	bool discard;
+	uint8_t reason;
+	char *status, *text, *host;
+};
+
+/* A destination in memory. */
+struct qdest {
+	uint64_t id;
+	struct qdest *hash_next;
+	TAILQ_ENTRY(qdest) ready_link;
+	bool in_ready, ready_probe; /* in which of the two lists */
+	bool suspended;
+	bool all_loaded; /* the window holds all that was due when read */
+	bool rescan;	 /* something is due before pos: read from the start */
+	struct dq_entry *win; /* ring */
+	uint32_t win_cap, win_head, win_n;
+	struct dq_entry pos; /* last entry read into the window */
+	int64_t next_due_s;  /* first one that was not due yet; 0: none */
+	uint32_t queued;     /* recipients in all, a hint */
+	uint32_t retries;
+	int64_t until_s;
+	int64_t ok_ms; /* last delivery, monotonic; 0: none */
+	uint32_t in_flight;
+	uint32_t n_holds;
+	uint32_t jobs; /* that will come back to it */
+	LIST_HEAD(, qhold) holds;
+	struct qfail *fail;
+	bool fail_job;
+	const char *gateway; /* interned */
+	char domain[];
+};
+TAILQ_HEAD(qdest_list, qdest);
+
+/* A recipient that is out: with a worker, or in a job of the writer (then
+ * worker is NULL). Never handed out again meanwhile. */
+struct qflight {
+	uint64_t mid;
+	uint32_t rid, attempts;
+	struct qflight *hash_next;
+	struct qdest *dest; /* NULL: not loaded */
+	struct qworker *worker;
+	TAILQ_ENTRY(qflight) link; /* in worker->flights */
+	int64_t due_s;
+	const char *profile; /* interned, of the message */
+};
+TAILQ_HEAD(qflight_list, qflight);
+
+/* A worker has a destination. */
+struct qhold {
+	LIST_ENTRY(qhold) dest_link, worker_link;
+	struct qdest *dest;
+	struct qworker *worker;
+	bool idle;  /* its last pull ended with nothing: tell it of more */
+	bool probe; /* offered as the one attempt on a host that is down */
+	bool closing;
+	uint32_t in_flight;
+};
+
+/* A pull that could not be answered yet: no room in the channel. */
+struct qpull {
+	STAILQ_ENTRY(qpull) link;
+	uint64_t req_id;
+	struct hand_pull m;
+};
+
+struct qworker {
+	LIST_ENTRY(qworker) link;
+	struct queue *q;
+	uint32_t instance;
+	struct ipc_chan *chan;
+	uint32_t slots; /* destinations it still wants */
+	uint32_t held, probes;
+	uint32_t n_flights;
+	struct qflight_list flights;
+	LIST_HEAD(, qhold) holds;
+	STAILQ_HEAD(, qpull) pulls;
+	uint32_t n_pulls;
+};
+
+struct qsmtpd;
+struct qadmin;
+struct qintake;
+struct qask;
+
+/* A range of ids that a peer may use. */
+struct qlease {
+	uint64_t first, end;
+	uint32_t peer; /* smtpd instance */
+};
+
+struct qstats {
+	uint64_t offers, pulls, handed, returned, in_doubt, accepts_refused,
+	    set_aside, orphans, store_errors;
+};
+
+struct queue {
+	uv_loop_t *loop;
+	struct ipc_hub *hub;
+	const struct conf *conf; /* in force; borrowed */
+	struct store *store;
+	struct writer *writer;
+	uv_timer_t tick;
+	uv_timer_t soon; /* go on in the next turn */
+	bool closing;
+	int n_handles; /* open uv handles of our own */
+
+	/* how the process is told; set by main.c or a test */
+	void *arg;
+	void (*on_broken)(
+	    void *arg, enum role role, uint32_t instance, const char *text);
+	void (*on_drained)(void *arg);
+	void (*on_panic)(void *arg, const char *text);
+
+	/* dest.c */
+	struct qdest **dests; /* hash by id */
+	size_t dests_cap, n_dests;
+	size_t n_window; /* entries of all windows */
+	struct qflight **flights;
+	size_t flights_cap, n_flights;
+	struct qdest_list ready, ready_probe;
+	const char **names; /* interned */
+	size_t n_names, names_cap;
+
+	/* offer.c */
+	LIST_HEAD(, qworker) workers;
+	uint32_t n_workers;
+	bool all_suspended;
+	/* where the walk over sched is; it starts anew when sched_rescan */
+	int64_t sched_at_s;
+	uint64_t sched_at_id;
+	bool sched_rescan, sched_more;
+	int64_t sched_scan_ms;
+
+	/* peer_smtpd.c */
+	LIST_HEAD(, qsmtpd) smtpds;
+	struct qintake **intakes; /* hash by mid */
+	size_t intakes_cap, n_intakes;
+	size_t inline_bytes;	 /* of open submissions */
+	size_t committing_bytes; /* that wait for the writer */
+	bool intake_held;
+
+	/* ids.c */
+	struct qlease *leases;
+	size_t n_leases, leases_cap;
+	uint64_t high_mid; /* first id never leased */
+	uint64_t own_next, own_end;
+	bool own_asked;
+	LIST_HEAD(, qask) asks;
+
+	/* expire.c */
+	bool expire_job;
+	/* notice.c */
+	uint64_t noticing[NOTICES_AT_ONCE];
+	uint32_t n_noticing;
+
+	/* store trouble: results wait here to be tried again */
+	struct job_list retry;
+	size_t n_retry;
+	int64_t retry_at_ms;
+
+	/* state told to smtpd */
+	bool accepting;
+	int store_error; /* last refusal, 0 when it works */
+	bool low_space, full, draining;
+	uint64_t free_bytes;
+	char state_text[256];
+	struct log_limit alert_limit, bad_limit;
+
+	/* background */
+	struct body_sweep sweep;
+	bool sweeping;
+	uint64_t sweep_below; /* MIDs at the start */
+	uint64_t forget_from;
+	int64_t forget_at_ms;
+	bool forget_job;
+
+	LIST_HEAD(, qadmin) admins;
+	struct qstats stats;
+};
+
+/* ---- queue.c: life, timers, state ------------------------------------------ */
+
+/* The store is open and the writer runs; starts the timers. 0 or negative. */
+int queue_init(struct queue *q, uv_loop_t *loop, struct ipc_hub *hub,
+    const struct conf *conf, struct store *store);
+/* The writer, apart, because it starts before the lock-down. */
+int queue_writer_start(struct queue *q, uv_loop_t *loop, struct store *store);
+/* Give up everything; handles close in the loop's next turns. */
+void queue_close(struct queue *q);
+void queue_drain(struct queue *q);
+void queue_drain_check(struct queue *q);
+void queue_reload(struct queue *q, const struct conf *conf);
+/* A job's result: did the store itself refuse? Keeps the state told. */
+bool queue_store_failed(struct queue *q, int result);
+/* Put a job that must not be lost in again, a little later. */
+void queue_retry(struct queue *q, struct job *job);
+void queue_state_check(struct queue *q);
+void queue_soon(struct queue *q); /* offer, load: in the next turn */
+
+/* ---- dest.c: destinations and flights in memory ------------------------------ */
+
+const char *queue_intern(struct queue *q, const char *text);
+struct qdest *qdest_find(struct queue *q, uint64_t id);
+/* NULL when the bound is reached or memory is short. */
+struct qdest *qdest_load(
+    struct queue *q, uint64_t id, const char *domain, const char *gateway);
+/* Is there room for another one? probe: it is down. */
+bool qdest_room(const struct queue *q);
+void qdest_free(struct queue *q, struct qdest *d);
+/* Free it when nothing is going on there. */
+void qdest_maybe_unload(struct queue *q, struct qdest *d);
+void qdest_window_clear(struct queue *q, struct qdest *d);
+/* Fill the window from the store. 0 or negative. */
+int qdest_refill(struct queue *q, struct qdest *d, struct sview *v);
+bool qdest_window_push_front(
+    struct queue *q, struct qdest *d, const struct dq_entry *e);
+/* A recipient was just committed as due. */
+void qdest_due(struct queue *q, struct qdest *d, const struct dq_entry *e);
+const struct dq_entry *qdest_first(const struct qdest *d);
+void qdest_pop(struct queue *q, struct qdest *d);
+
+struct qflight *qflight_find(struct queue *q, uint64_t mid, uint32_t rid);
+struct qflight *qflight_new(struct queue *q, uint64_t mid, uint32_t rid,
+    struct qdest *d, struct qworker *w);
+/* Away from its worker, into a job. */
+void qflight_detach(struct queue *q, struct qflight *f);
+void qflight_free(struct queue *q, struct qflight *f);
+
+/* ---- offer.c: who gets what --------------------------------------------------- */
+
+/* Look at a destination after anything changed there: load, tell, offer, or
+ * forget it. d may be gone afterwards. */
+void queue_poke(struct queue *q, struct qdest *d);
+/* Give ready destinations to workers with room. */
+void queue_offer(struct queue *q);
+/* Load destinations whose time has come. */
+void queue_sched(struct queue *q);
+uint32_t qdest_ready(const struct qdest *d);
+bool queue_may_work(const struct queue *q, const struct qdest *d);
+/* All of a worker goes away. */
+void queue_worker_lost(struct queue *q, struct qworker *w);
+void queue_hold_end(struct queue *q, struct qhold *h);
+struct qhold *queue_hold_find(struct qworker *w, uint64_t dest_id);
+/* Put a result job in; its done is in offer.c. */
+struct op_result *queue_result_new(uint64_t dest_id, uint32_t n);
+void queue_result_put(struct queue *q, struct op_result *op, bool lazy);
+void queue_dest_job(struct queue *q, struct qdest *d, enum op_dest_what what,
+    int64_t until_s, const struct hand_dest_state *m);
+/* Something unreadable: out of the way, with one clear line. index: the entry
+ * that led there goes too. whole: not only recipients that cannot be read. */
+void queue_set_aside(struct queue *q, uint64_t mid, enum store_db db,
+    const struct key *index, bool whole, const char *what);
+/* A message just came in and is committed. */
+void queue_accepted(struct queue *q, const struct op_accept *op);
+void queue_fail_step(struct queue *q, struct qdest *d);
+
+const struct conf_profile *queue_profile(
+    struct queue *q, const char *domain, const char *msg_profile);
+
+/* ---- the others ------------------------------------------------------------------ */
+
+/* peer_deliver.c, peer_smtpd.c, peer_admin.c: take a channel */
+int queue_peer_deliver(struct queue *q, uint32_t instance, int fd);
+int queue_peer_smtpd(struct queue *q, uint32_t instance, int fd);
+int queue_peer_admin(struct queue *q, uint32_t instance, int fd);
+void queue_peers_close(struct queue *q);
+void queue_workers_close(struct queue *q);
+void queue_admins_close(struct queue *q);
+void queue_tell_state(struct queue *q);	 /* to every smtpd */
+void queue_intake_flow(struct queue *q); /* hold or resume the senders */
+bool queue_intake_open(struct queue *q, uint64_t mid);
+
+/* ids.c */
+void queue_ids_init(struct queue *q);
+int queue_ids_ask(struct queue *q, struct ipc_chan **chan, uint32_t instance,
+    bool smtpd, uint64_t req_id, const struct ids_ask *m);
+void queue_ids_forget(struct queue *q, struct ipc_chan **chan);
+bool queue_mid_allowed(const struct queue *q, uint64_t mid, uint32_t instance);
+/* A MID of our own; 0 when none is there now (one is asked for). */
+uint64_t queue_mid_own(struct queue *q);
+/* Does the store take a commit again? The answer is in the state. */
+void queue_ids_probe(struct queue *q);
+
+/* expire.c, notice.c */
+void queue_expire(struct queue *q);
+void queue_notices(struct queue *q);
+
+#endif

@@ -1,0 +1,395 @@
+/*
+ * store.c - opening, reading and growing the LMDB environment.
+ *
+ * Default durability on purpose: a commit returns when data and meta page are
+ * on disk. NOSYNC, NOMETASYNC and WRITEMAP each break the promise behind 250.
+ * Never logs. Sources: lmdb.h (caveats).
+ */
+#include "queue/store.h"
+
+#include "lib/base/err.h"
+
+#include <errno.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+static const char *const db_names[DB_COUNT] = { "meta", "msg", "body", "rcpt",
+	"dest", "dname", "dq", "sched", "exp", "notice", "susp", "bad" };
+
+static const char *const id_names[3] = { "next.mid", "next.icid", "next.dcid" };
+
+int
+store_err(int rc)
+{
+	switch (rc) {
+	case 0:
+		return 0;
+	case MDB_NOTFOUND:
+		return PE_NOT_FOUND;
+	case MDB_MAP_FULL:
+		return PE_FULL;
+	case MDB_CORRUPTED:
+	case MDB_PAGE_NOTFOUND:
+	case MDB_INVALID:
+	case MDB_VERSION_MISMATCH:
+	case MDB_BAD_VALSIZE:
+		return PE_CORRUPT;
+	case MDB_PANIC:
+		return -ENOTRECOVERABLE;
+	default:
+		return rc > 0 ? -rc : -EIO;
+	}
+}
+
+int
+store_point(struct store *st, enum store_point point)
+{
+	return st->on_point == NULL ? 0 : st->on_point(st->point_arg, point);
+}
+
+/* ---- opening ------------------------------------------------------------- */
+
+static int
+open_dbs(struct store *st, MDB_txn *txn)
+{
+	int i, r;
+
+	for (i = 0; i < DB_COUNT; i++) {
+		r = mdb_dbi_open(txn, db_names[i], MDB_CREATE, &st->dbi[i]);
+		if (r != 0)
+			return store_err(r);
+	}
+	return 0;
+}
+
+static void
+meta_key(MDB_val *k, const char *name)
+{
+	k->mv_data = (void *)(uintptr_t)name;
+	k->mv_size = strlen(name);
+}
+
+static int
+meta_number(struct store *st, MDB_txn *txn, const char *name, uint64_t *ret)
+{
+	MDB_val k, v;
+	int r;
+
+	meta_key(&k, name);
+	r = mdb_get(txn, st->dbi[DB_META], &k, &v);
+	if (r != 0)
+		return store_err(r);
+	return key_u64_parse(v.mv_data, v.mv_size, ret);
+}
+
+static int
+meta_put_number(
+    struct store *st, MDB_txn *txn, const char *name, uint64_t value)
+{
+	struct key b;
+	MDB_val k, v;
+
+	meta_key(&k, name);
+	key_u64(&b, value);
+	v.mv_data = b.b;
+	v.mv_size = b.len;
+	return store_err(mdb_put(txn, st->dbi[DB_META], &k, &v, 0));
+}
+
+static int
+check_format(struct store *st, MDB_txn *txn, char *err, size_t err_len)
+{
+	uint64_t format = 0;
+	int r;
+
+	r = meta_number(st, txn, "format", &format);
+	if (r == PE_NOT_FOUND)
+		return meta_put_number(st, txn, "format", STORE_FORMAT);
+	if (r < 0)
+		return r;
+	if (format == STORE_FORMAT)
+		return 0;
+	(void)snprintf(err, err_len,
+	    "the store has format %llu, this program knows %d: %s",
+	    (unsigned long long)format, STORE_FORMAT,
+	    format > STORE_FORMAT
+		? "it was written by a newer version; use that one"
+		: "it was written by an older version; drain it with that one");
+	return PE_VERSION;
+}
+
+static int
+load_meta(struct store *st, MDB_txn *txn)
+{
+	MDB_val k, v;
+	MDB_stat stat;
+	int i, r;
+
+	st->next_dest = 1;
+	r = meta_number(st, txn, "next.dest", &st->next_dest);
+	for (i = 0; (r == 0 || r == PE_NOT_FOUND) && i < 3; i++) {
+		st->next_id[i] = 1;
+		r = meta_number(st, txn, id_names[i], &st->next_id[i]);
+	}
+	if (r < 0 && r != PE_NOT_FOUND)
+		return r;
+	meta_key(&k, "counters");
+	r = store_err(mdb_get(txn, st->dbi[DB_META], &k, &v));
+	if (r == 0)
+		r = rec_counters_decode(v.mv_data, v.mv_size, &st->counters);
+	if (r < 0 && r != PE_NOT_FOUND)
+		return r;
+	r = mdb_stat(txn, st->dbi[DB_SUSP], &stat);
+	if (r != 0)
+		return store_err(r);
+	st->n_suspended = (uint32_t)stat.ms_entries;
+	return 0;
+}
+
+static int
+open_env(struct store *st, const char *path, char *err, size_t err_len)
+{
+	MDB_txn *txn = NULL;
+	int dead, r;
+
+	r = mdb_env_create(&st->env);
+	if (r == 0)
+		r = mdb_env_set_maxdbs(st->env, DB_COUNT);
+	if (r == 0)
+		r = mdb_env_set_maxreaders(st->env, 512);
+	if (r == 0)
+		r = mdb_env_set_mapsize(st->env, st->map_size);
+	if (r == 0)
+		r = mdb_env_open(
+		    st->env, path, MDB_NORDAHEAD | MDB_NOTLS, 0600);
+	if (r == 0)
+		r = mdb_reader_check(st->env, &dead); /* of killed ones */
+	if (r == 0)
+		r = mdb_txn_begin(st->env, NULL, 0, &txn);
+	if (r != 0)
+		return store_err(r);
+	r = open_dbs(st, txn);
+	if (r == 0)
+		r = check_format(st, txn, err, err_len);
+	if (r == 0)
+		r = load_meta(st, txn);
+	if (r < 0) {
+		mdb_txn_abort(txn);
+		return r;
+	}
+	return store_err(mdb_txn_commit(txn));
+}
+
+int
+store_open(const char *path, int dir_fd, size_t map_size,
+    struct store **ret_store, char *err, size_t err_len)
+{
+	struct store *st;
+	MDB_envinfo info;
+	int r;
+
+	err[0] = '\0';
+	st = calloc(1, sizeof(*st));
+	if (st == NULL)
+		return -ENOMEM;
+	st->dir_fd = dir_fd;
+	st->map_size = map_size;
+	st->map_max = (size_t)1 << 42;
+	r = -pthread_rwlock_init(&st->gate, NULL);
+	st->gate_up = r == 0;
+	if (r == 0)
+		r = open_env(st, path, err, err_len);
+	if (r == 0)
+		r = store_err(mdb_env_info(st->env, &info));
+	if (r == 0)
+		st->map_size = info.me_mapsize; /* a larger file wins */
+	/* the names data.mdb and lock.mdb themselves */
+	if (r == 0 && fsync(dir_fd) < 0)
+		r = -errno;
+	if (r == 0)
+		r = store_err(
+		    mdb_txn_begin(st->env, NULL, MDB_RDONLY, &st->read_txn));
+	if (r == 0)
+		mdb_txn_reset(st->read_txn);
+	if (r < 0) {
+		if (err[0] == '\0')
+			(void)snprintf(
+			    err, err_len, "%s/data.mdb: %s", path, err_str(r));
+		store_close(st);
+		return r;
+	}
+	*ret_store = st;
+	return 0;
+}
+
+void
+store_close(struct store *st)
+{
+	if (st == NULL)
+		return;
+	if (st->read_txn != NULL)
+		mdb_txn_abort(st->read_txn);
+	if (st->env != NULL)
+		mdb_env_close(st->env);
+	if (st->gate_up)
+		(void)pthread_rwlock_destroy(&st->gate); /* nobody waits */
+	free(st);
+}
+
+int
+store_grow(struct store *st)
+{
+	size_t want;
+	int r;
+
+	if (st->map_size >= st->map_max)
+		return PE_FULL;
+	want = st->map_size > st->map_max / 2 ? st->map_max : st->map_size * 2;
+	/* LMDB does not refuse while readers are in; their pointers would be
+	 * unmapped under them, so they are kept out (measured) */
+	(void)pthread_rwlock_wrlock(&st->gate);
+	r = store_err(mdb_env_set_mapsize(st->env, want));
+	(void)pthread_rwlock_unlock(&st->gate);
+	if (r < 0)
+		return r;
+	st->map_size = want;
+	st->grown++;
+	return 0;
+}
+
+/* ---- reading ------------------------------------------------------------- */
+
+int
+store_read_begin(struct store *st, struct sview *ret)
+{
+	int r;
+
+	(void)pthread_rwlock_rdlock(&st->gate);
+	r = store_err(mdb_txn_renew(st->read_txn));
+	if (r < 0) {
+		(void)pthread_rwlock_unlock(&st->gate);
+		return r;
+	}
+	ret->st = st;
+	ret->txn = st->read_txn;
+	return 0;
+}
+
+void
+store_read_end(struct sview *v)
+{
+	mdb_txn_reset(v->txn); /* a long reader would pin old pages */
+	(void)pthread_rwlock_unlock(&v->st->gate);
+	v->txn = NULL;
+}
+
+static void
+to_val(MDB_val *v, const struct key *k)
+{
+	v->mv_data = (void *)(uintptr_t)k->b;
+	v->mv_size = k->len;
+}
+
+int
+sview_get(struct sview *v, enum store_db db, const struct key *k, MDB_val *ret)
+{
+	MDB_val kv;
+
+	to_val(&kv, k);
+	return store_err(mdb_get(v->txn, v->st->dbi[db], &kv, ret));
+}
+
+int
+sview_msg(struct sview *v, uint64_t mid, struct rec_msg *ret)
+{
+	struct key k;
+	MDB_val val;
+	int r;
+
+	key_u64(&k, mid);
+	r = sview_get(v, DB_MSG, &k, &val);
+	return r < 0 ? r : rec_msg_decode(val.mv_data, val.mv_size, ret);
+}
+
+int
+sview_rcpt(struct sview *v, uint64_t mid, uint32_t rid, struct rec_rcpt *ret)
+{
+	struct key k;
+	MDB_val val;
+	int r;
+
+	key_rcpt(&k, mid, rid);
+	r = sview_get(v, DB_RCPT, &k, &val);
+	return r < 0 ? r : rec_rcpt_decode(val.mv_data, val.mv_size, ret);
+}
+
+int
+sview_dest(struct sview *v, uint64_t dest_id, struct rec_dest *ret)
+{
+	struct key k;
+	MDB_val val;
+	int r;
+
+	key_u64(&k, dest_id);
+	r = sview_get(v, DB_DEST, &k, &val);
+	return r < 0 ? r : rec_dest_decode(val.mv_data, val.mv_size, ret);
+}
+
+uint64_t
+sview_count(struct sview *v, enum store_db db)
+{
+	MDB_stat stat;
+
+	if (mdb_stat(v->txn, v->st->dbi[db], &stat) != 0)
+		return 0;
+	return stat.ms_entries;
+}
+
+void
+store_space(struct store *st, uint64_t *ret_used, uint64_t *ret_map)
+{
+	MDB_envinfo info;
+	MDB_stat stat;
+
+	*ret_used = *ret_map = 0;
+	if (mdb_env_info(st->env, &info) != 0 ||
+	    mdb_env_stat(st->env, &stat) != 0)
+		return;
+	*ret_used = (uint64_t)(info.me_last_pgno + 1) * stat.ms_psize;
+	*ret_map = info.me_mapsize;
+}
+
+int
+siter_first(struct siter *it, MDB_txn *txn, struct store *st, enum store_db db,
+    const struct key *from)
+{
+	int r;
+
+	it->cur = NULL;
+	r = store_err(mdb_cursor_open(txn, st->dbi[db], &it->cur));
+	if (r < 0)
+		return r;
+	if (from != NULL) {
+		to_val(&it->k, from);
+		r = mdb_cursor_get(it->cur, &it->k, &it->v, MDB_SET_RANGE);
+	} else {
+		r = mdb_cursor_get(it->cur, &it->k, &it->v, MDB_FIRST);
+	}
+	return store_err(r);
+}
+
+int
+siter_next(struct siter *it)
+{
+	return store_err(mdb_cursor_get(it->cur, &it->k, &it->v, MDB_NEXT));
+}
+
+void
+siter_end(struct siter *it)
+{
+	if (it->cur != NULL)
+		mdb_cursor_close(it->cur);
+	it->cur = NULL;
+}

@@ -1,0 +1,707 @@
+/*
+ * The queue as its peers see it: submit, hand out, results, retries, worker
+ * lost, hold and the rest, restart.
+ */
+#include "tests/queue/rig.h"
+
+enum { MAP = 64 << 20 };
+
+static struct rig *
+simple(void)
+{
+	return rig_new(RIG_SETTINGS, NULL, MAP);
+}
+
+static void
+test_delivered(void **state)
+{
+	struct rig *r = simple();
+	uint64_t mid, dest;
+
+	(void)state;
+	rig_worker_up(r, 0, 10);
+	mid = rig_send(r, "a@b.example", "c@d.example");
+	assert_int_equal(r->last_code, 250);
+	dest = rig_offer(r, 0, 0);
+	assert_string_equal(r->w[0].offer_domain, "d.example");
+	rig_pull(r, 0, dest, 10, 100);
+	assert_int_equal(r->w[0].n_got, 1);
+	assert_int_equal(r->w[0].got[0].mid, mid);
+	assert_string_equal(r->w[0].got[0].sender, "a@b.example");
+	assert_string_equal(r->w[0].got[0].address, "c@d.example");
+	assert_memory_equal(
+	    r->w[0].got[0].body, rig_text, sizeof(rig_text) - 1);
+	assert_int_equal(r->w[0].last_ready, 0);
+	/* not twice */
+	rig_pull(r, 0, dest, 10, 100);
+	assert_int_equal(r->w[0].n_got, 1);
+	rig_check_law(r);
+	rig_result(r, 0, &r->w[0].got[0], OUTCOME_DELIVERED);
+	assert_int_equal(rig_count(r, DB_MSG), 0);
+	assert_int_equal(rig_count(r, DB_BODY), 0);
+	assert_int_equal(rig_count(r, DB_RCPT), 0);
+	assert_int_equal(rig_count(r, DB_EXP), 0);
+	assert_int_equal(rig_count(r, DB_SCHED), 0);
+	assert_int_equal(writer_counters(r->q.writer)->delivered, 1);
+	rig_check_law(r);
+	rig_release(r, 0, dest);
+	assert_int_equal(r->q.n_dests, 0);
+	assert_int_equal(r->broken, 0);
+	rig_free(r);
+}
+
+static void
+test_more_at_held(void **state)
+{
+	struct rig *r = simple();
+	uint64_t dest;
+
+	(void)state;
+	rig_worker_up(r, 0, 10);
+	(void)rig_send(r, "a@b.example", "c@d.example");
+	dest = rig_offer(r, 0, 0);
+	rig_pull(r, 0, dest, 10, 100);
+	rig_result(r, 0, &r->w[0].got[0], OUTCOME_DELIVERED);
+	(void)rig_send(r, "a@b.example", "e@d.example");
+	RIG_UNTIL(r, r->w[0].n_more == 1);
+	assert_int_equal(r->w[0].n_offers, 1);
+	rig_pull(r, 0, dest, 10, 100);
+	assert_int_equal(r->w[0].n_got, 2);
+	rig_free(r);
+}
+
+static void
+test_deferred_then_delivered(void **state)
+{
+	struct rig *r = simple();
+	uint64_t dest;
+	const char *doc;
+
+	(void)state;
+	rig_worker_up(r, 0, 10);
+	(void)rig_send(r, "a@b.example", "c@d.example");
+	dest = rig_offer(r, 0, 0);
+	rig_pull(r, 0, dest, 10, 100);
+	rig_result(r, 0, &r->w[0].got[0], OUTCOME_DEFERRED);
+	rig_check_law(r);
+	doc = rig_ask(r, ADM_WHY, r->w[0].got[0].mid, "", "");
+	assert_int_equal(r->answer_code, 0);
+	assert_non_null(strstr(doc, "\"state\":\"deferred\""));
+	assert_non_null(strstr(doc, "\"reason\":\"remote-4xx\""));
+	assert_non_null(strstr(doc, "\"attempts\":1"));
+	assert_non_null(strstr(doc, "\"last_reply\":\"451 try again later\""));
+	rig_pull(r, 0, dest, 10, 100);
+	assert_int_equal(r->w[0].n_got, 1); /* not due */
+	rig_release(r, 0, dest);
+	assert_int_equal(r->q.n_dests, 0); /* nothing in memory */
+	rig_advance(r, 50);
+	assert_int_equal(r->w[0].n_offers, 1); /* 60 s - 10 % at the least */
+	rig_advance(r, 17);
+	assert_int_equal(rig_offer(r, 0, 1), dest);
+	rig_pull(r, 0, dest, 10, 100);
+	assert_int_equal(r->w[0].n_got, 2);
+	assert_int_equal(r->w[0].got[1].attempts, 1);
+	rig_result(r, 0, &r->w[0].got[1], OUTCOME_DELIVERED);
+	assert_int_equal(rig_count(r, DB_MSG), 0);
+	rig_check_law(r);
+	rig_free(r);
+}
+
+static void
+test_many_recipients(void **state)
+{
+	struct rig *r = simple();
+	uint64_t mid, dest;
+	char addr[64];
+	uint32_t i;
+
+	(void)state;
+	mid = rig_begin(r, "a@b.example", 250, DSN_RET_NONE, 0);
+	for (i = 0; i < 250; i++) {
+		snprintf(addr, sizeof(addr), "r%u@%s.example", i,
+		    i < 150 ? "one" : "two");
+		rig_rcpt(r, mid, i, addr, 0, "");
+	}
+	rig_data(r, mid, rig_text, sizeof(rig_text) - 1);
+	rig_commit(r, mid, sizeof(rig_text) - 1, 0);
+	RIG_UNTIL(r, r->n_ok == 1);
+	rig_check_law(r);
+	rig_worker_up(r, 0, 10);
+	dest = rig_offer(r, 0, 0);
+	(void)rig_offer(r, 0, 1);
+	rig_pull(r, 0, dest, 1, 100);
+	assert_int_equal(r->w[0].n_got, 1);
+	assert_int_equal(r->w[0].got[0].n, 100);
+	assert_int_equal(r->w[0].last_ready, 50);
+	rig_pull(r, 0, dest, 5, 40);
+	assert_int_equal(r->w[0].n_got, 3);
+	assert_int_equal(r->w[0].got[1].n, 40);
+	assert_int_equal(r->w[0].got[2].n, 10);
+	rig_pull(r, 0, r->w[0].offers[1].dest_id, 5, 100);
+	assert_int_equal(r->w[0].n_got, 4);
+	assert_int_equal(r->w[0].got[3].n, 100);
+	for (i = 0; i < 4; i++)
+		rig_result(r, 0, &r->w[0].got[i], OUTCOME_DELIVERED);
+	rig_check_law(r);
+	assert_int_equal(writer_counters(r->q.writer)->delivered, 250);
+	assert_int_equal(rig_count(r, DB_MSG), 0);
+	rig_free(r);
+}
+
+static void
+test_large_body(void **state)
+{
+	struct rig *r = simple();
+	size_t len = 300000, i;
+	char *body = malloc(len);
+	uint64_t mid, dest;
+
+	(void)state;
+	for (i = 0; i < len; i++)
+		body[i] = i % 70 == 69 ? '\n' : i % 70 == 68 ? '\r' : 'x';
+	mid = rig_begin(r, "a@b.example", 1, DSN_RET_NONE, 0);
+	rig_rcpt(r, mid, 0, "c@d.example", 0, "");
+	rig_data(r, mid, body, len);
+	rig_commit(r, mid, len, 0);
+	RIG_UNTIL(r, r->n_ok == 1);
+	assert_true(rig_body_exists(r, mid));
+	assert_int_equal(rig_count(r, DB_BODY), 0);
+	rig_worker_up(r, 0, 10);
+	dest = rig_offer(r, 0, 0);
+	rig_pull(r, 0, dest, 1, 100);
+	assert_int_equal(r->w[0].got[0].fd_size, len);
+	rig_result(r, 0, &r->w[0].got[0], OUTCOME_DELIVERED);
+	assert_false(rig_body_exists(r, mid));
+	assert_int_equal(rig_count(r, DB_MSG), 0);
+	/* given up before the commit: no file stays */
+	mid = rig_begin(r, "a@b.example", 1, DSN_RET_NONE, 0);
+	rig_rcpt(r, mid, 0, "c@d.example", 0, "");
+	rig_data(r, mid, body, len);
+	RIG_UNTIL(r, rig_body_exists(r, mid));
+	(void)ipc_send_begin(r->smtpd, SUBMIT_ABORT, mid);
+	assert_int_equal(ipc_send_end(r->smtpd, -1), 0);
+	RIG_UNTIL(r, !rig_body_exists(r, mid));
+	free(body);
+	rig_free(r);
+}
+
+static void
+test_return_and_lost(void **state)
+{
+	struct rig *r = simple();
+	struct hand_return m = { 0 };
+	uint64_t dest, mid;
+	const char *doc;
+
+	(void)state;
+	rig_worker_up(r, 0, 10);
+	mid = rig_send(r, "a@b.example", "c@d.example");
+	dest = rig_offer(r, 0, 0);
+	rig_pull(r, 0, dest, 10, 100);
+	m.dest_id = dest;
+	m.mid = mid;
+	m.n_rids = 1;
+	hand_return_encode(ipc_send_begin(r->w[0].chan, HAND_RETURN, 0), &m);
+	assert_int_equal(ipc_send_end(r->w[0].chan, -1), 0);
+	rig_pull(r, 0, dest, 10, 100);
+	assert_int_equal(r->w[0].n_got, 2);
+	assert_int_equal(r->w[0].got[1].attempts, 0);
+	/* the worker dies: due again at once, no attempt counted */
+	rig_worker_kill(r, 0);
+	rig_check_law(r);
+	doc = rig_ask(r, ADM_WHY, mid, "", "");
+	assert_non_null(strstr(doc, "\"reason\":\"worker-lost\""));
+	assert_non_null(strstr(doc, "\"attempts\":0"));
+	rig_worker_up(r, 1, 10);
+	assert_int_equal(rig_offer(r, 1, 0), dest);
+	rig_pull(r, 1, dest, 10, 100);
+	assert_int_equal(r->w[1].n_got, 1);
+	rig_result(r, 1, &r->w[1].got[0], OUTCOME_DELIVERED);
+	rig_check_law(r);
+	rig_free(r);
+}
+
+static void
+test_lost_again_waits(void **state)
+{
+	struct rig *r = simple();
+	uint64_t dest;
+
+	(void)state;
+	rig_worker_up(r, 0, 10);
+	(void)rig_send(r, "a@b.example", "c@d.example");
+	dest = rig_offer(r, 0, 0);
+	rig_pull(r, 0, dest, 1, 1);
+	rig_worker_kill(r, 0);
+	rig_worker_up(r, 0, 10);
+	rig_pull(r, 0, rig_offer(r, 0, 1), 1, 1);
+	assert_int_equal(r->w[0].n_got, 2);
+	rig_worker_kill(r, 0);
+	/* the second time it does not go straight to the next worker */
+	rig_worker_up(r, 0, 10);
+	rig_advance(r, 1);
+	assert_int_equal(r->w[0].n_offers, 2);
+	rig_advance(r, LOST_WAIT_S);
+	(void)rig_offer(r, 0, 2);
+	rig_free(r);
+}
+
+static void
+test_protocol_breaks(void **state)
+{
+	struct rig *r = simple();
+	struct hand_pull pull = { 99, 1, 1 };
+	struct got g = { .dest_id = 1, .mid = 1, .n = 1 };
+
+	(void)state;
+	/* a destination that it does not hold */
+	rig_worker_up(r, 0, 10);
+	hand_pull_encode(ipc_send_begin(r->w[0].chan, HAND_PULL, 0), &pull);
+	assert_int_equal(ipc_send_end(r->w[0].chan, -1), 0);
+	RIG_UNTIL(r, r->broken == 1);
+	/* a result for something it was not given */
+	rig_worker_up(r, 1, 10);
+	g.mid = rig_send(r, "a@b.example", "c@d.example");
+	g.dest_id = rig_offer(r, 1, 0);
+	rig_result_full(
+	    r, 1, &g, OUTCOME_DELIVERED, REASON_NONE, 250, "2.0.0", "", false);
+	RIG_UNTIL(r, r->broken == 2);
+	assert_int_equal(writer_counters(r->q.writer)->delivered, 0);
+	/* a MID that was never leased */
+	r->next_mid = 1000000;
+	r->end_mid = 2000000;
+	(void)rig_begin(r, "a@b.example", 1, DSN_RET_NONE, 0);
+	RIG_UNTIL(r, r->broken == 3);
+	assert_int_equal(rig_count(r, DB_MSG), 1);
+	rig_check_law(r);
+	rig_free(r);
+}
+
+static void
+test_mid_taken(void **state)
+{
+	struct rig *r = simple();
+	uint64_t mid;
+
+	(void)state;
+	mid = rig_send(r, "a@b.example", "c@d.example");
+	r->next_mid = mid;
+	(void)rig_post(r, "evil@b.example", "x@d.example");
+	RIG_UNTIL(r, r->n_later == 1);
+	assert_int_equal(r->last_code, 451);
+	assert_non_null(
+	    strstr(rig_ask(r, ADM_SHOWMESSAGE, mid, "", ""), "a@b.example"));
+	rig_check_law(r);
+	rig_free(r);
+}
+
+static void
+test_host_down(void **state)
+{
+	struct rig *r = simple();
+	uint64_t dest, commits;
+	char addr[64];
+	const char *doc;
+	int i;
+
+	(void)state;
+	for (i = 0; i < 50; i++) {
+		snprintf(addr, sizeof(addr), "r%d@dead.example", i);
+		(void)rig_send(r, "a@b.example", addr);
+	}
+	rig_worker_up(r, 0, 10);
+	dest = rig_offer(r, 0, 0);
+	rig_settle(r);
+	commits = r->store->commits;
+	rig_dest_state(r, 0, dest, DEST_DOWN, REASON_HOST_DOWN);
+	/* one change for all of them */
+	assert_true(r->store->commits <= commits + 1);
+	rig_release(r, 0, dest);
+	assert_int_equal(r->q.n_dests, 0);
+	doc = rig_ask(r, ADM_HOSTSTATUS, 0, "dead.example", "");
+	assert_non_null(strstr(doc, "\"state\":\"down\""));
+	assert_non_null(strstr(doc, "\"active\":50"));
+	assert_non_null(strstr(doc, "\"retries\":1"));
+	/* new mail for it does not wake it */
+	(void)rig_send(r, "a@b.example", "new@dead.example");
+	assert_int_equal(r->q.n_dests, 0);
+	assert_int_equal(r->w[0].n_offers, 1);
+	rig_advance(r, 70);
+	(void)rig_offer(r, 0, 1);
+	assert_int_equal(r->w[0].offers[1].retries, 1); /* a probe */
+	rig_dest_state(r, 0, dest, DEST_UP, REASON_NONE);
+	rig_pull(r, 0, dest, 100, 1);
+	assert_int_equal(r->w[0].n_got, 51);
+	for (i = 0; i < 51; i++)
+		rig_result(r, 0, &r->w[0].got[i], OUTCOME_DELIVERED);
+	doc = rig_ask(r, ADM_HOSTSTATUS, 0, "dead.example", "");
+	assert_non_null(strstr(doc, "\"state\":\"up\""));
+	rig_check_law(r);
+	rig_free(r);
+}
+
+static void
+test_dest_failed(void **state)
+{
+	struct rig *r = simple();
+	uint64_t dest;
+	char addr[64];
+	int i;
+
+	(void)state;
+	for (i = 0; i < 450; i++) {
+		snprintf(addr, sizeof(addr), "r%d@null.example", i);
+		(void)rig_post(r, i % 2 ? "" : "a@b.example", addr);
+	}
+	RIG_UNTIL(r, r->n_ok == 450);
+	rig_worker_up(r, 0, 10);
+	dest = rig_offer(r, 0, 0);
+	rig_dest_state(r, 0, dest, DEST_FAILED, REASON_NULL_MX);
+	RIG_UNTIL(r, writer_counters(r->q.writer)->bounced == 450);
+	assert_int_equal(writer_counters(r->q.writer)->double_bounces, 225);
+	/* and the senders are told: 225 notices to one destination */
+	RIG_UNTIL(r, writer_counters(r->q.writer)->generated == 225);
+	rig_settle(r);
+	assert_int_equal(rig_count(r, DB_MSG), 225);
+	rig_check_law(r);
+	rig_free(r);
+}
+
+static void
+test_discard(void **state)
+{
+	struct rig *r = simple();
+	uint64_t dest;
+
+	(void)state;
+	(void)rig_send(r, "a@b.example", "c@hole.example");
+	rig_worker_up(r, 0, 10);
+	dest = rig_offer(r, 0, 0);
+	rig_dest_state(r, 0, dest, DEST_DISCARD, REASON_DISCARDED);
+	RIG_UNTIL(r, writer_counters(r->q.writer)->removed == 1);
+	rig_settle(r);
+	assert_int_equal(rig_count(r, DB_MSG), 0);
+	rig_check_law(r);
+	rig_free(r);
+}
+
+static void
+test_hold_remove(void **state)
+{
+	struct rig *r = simple();
+	uint64_t one, two;
+
+	(void)state;
+	one = rig_send(r, "a@b.example", "c@d.example");
+	two = rig_send(r, "a@b.example", "e@d.example");
+	assert_non_null(
+	    strstr(rig_ask(r, ADM_HOLD, one, "", ""), "\"changed\":1"));
+	assert_non_null(
+	    strstr(rig_ask(r, ADM_WHY, one, "", ""), "\"state\":\"held\""));
+	rig_worker_up(r, 0, 10);
+	rig_pull(r, 0, rig_offer(r, 0, 0), 10, 100);
+	assert_int_equal(r->w[0].n_got, 1);
+	assert_int_equal(r->w[0].got[0].mid, two);
+	/* it does not expire while it is held */
+	rig_advance(r, 4 * 86400);
+	assert_int_equal(writer_counters(r->q.writer)->expired, 0);
+	assert_non_null(
+	    strstr(rig_ask(r, ADM_UNHOLD, one, "", ""), "\"changed\":1"));
+	RIG_UNTIL(r, r->w[0].n_more == 1);
+	rig_pull(r, 0, r->w[0].offers[0].dest_id, 10, 100);
+	assert_int_equal(r->w[0].n_got, 2);
+	assert_int_equal(r->w[0].got[1].mid, one);
+	/* removed while a worker has it: its result comes too late */
+	assert_non_null(strstr(
+	    rig_ask(r, ADM_REMOVEMESSAGE, one, "", ""), "\"changed\":1"));
+	rig_check_law(r);
+	rig_result(r, 0, &r->w[0].got[1], OUTCOME_DELIVERED);
+	rig_check_law(r);
+	assert_int_equal(writer_counters(r->q.writer)->removed, 1);
+	assert_int_equal(writer_counters(r->q.writer)->delivered, 0);
+	(void)rig_ask(r, ADM_REMOVEMESSAGE, one, "", "");
+	assert_int_equal(r->answer_code, 404);
+	rig_free(r);
+}
+
+static void
+test_suspend_resume(void **state)
+{
+	struct rig *r = simple();
+	uint64_t dest;
+
+	(void)state;
+	rig_worker_up(r, 0, 10);
+	(void)rig_send(r, "a@b.example", "c@d.example");
+	dest = rig_offer(r, 0, 0);
+	(void)rig_ask(r, ADM_SUSPENDDEL, 0, "d.example", "");
+	assert_int_equal(r->answer_code, 0);
+	RIG_UNTIL(r, r->w[0].n_close == 1);
+	rig_pull(r, 0, dest, 1, 1);
+	assert_int_equal(r->w[0].n_got, 0);
+	rig_release(r, 0, dest);
+	(void)rig_send(r, "a@b.example", "e@d.example");
+	(void)rig_send(r, "a@b.example", "f@other.example");
+	RIG_UNTIL(r, r->w[0].n_offers == 2); /* the other one */
+	assert_string_equal(r->w[0].offer_domain, "other.example");
+	/* it outlives a restart */
+	rig_stop(r);
+	rig_start(r);
+	rig_worker_up(r, 0, 10);
+	(void)rig_offer(r, 0, 2);
+	rig_settle(r);
+	assert_int_equal(r->w[0].n_offers, 3);
+	assert_string_equal(r->w[0].offer_domain, "other.example");
+	assert_non_null(strstr(rig_ask(r, ADM_HOSTSTATUS, 0, "d.example", ""),
+	    "\"state\":\"suspended\""));
+	(void)rig_ask(r, ADM_RESUMEDEL, 0, "d.example", "");
+	(void)rig_offer(r, 0, 3);
+	assert_string_equal(r->w[0].offer_domain, "d.example");
+	/* everything */
+	(void)rig_ask(r, ADM_SUSPENDDEL, 0, "", "");
+	(void)rig_send(r, "a@b.example", "f@third.example");
+	rig_settle(r);
+	assert_int_equal(r->w[0].n_offers, 4);
+	(void)rig_ask(r, ADM_RESUMEDEL, 0, "", "");
+	(void)rig_offer(r, 0, 4);
+	assert_string_equal(r->w[0].offer_domain, "third.example");
+	rig_check_law(r);
+	rig_free(r);
+}
+
+static void
+test_deliver_now(void **state)
+{
+	struct rig *r = simple();
+	uint64_t dest;
+
+	(void)state;
+	rig_worker_up(r, 0, 10);
+	(void)rig_send(r, "a@b.example", "c@d.example");
+	dest = rig_offer(r, 0, 0);
+	rig_pull(r, 0, dest, 10, 100);
+	rig_result(r, 0, &r->w[0].got[0], OUTCOME_DEFERRED);
+	rig_release(r, 0, dest);
+	assert_non_null(strstr(
+	    rig_ask(r, ADM_DELIVERNOW, 0, "d.example", ""), "\"changed\":1"));
+	(void)rig_offer(r, 0, 1);
+	rig_dest_state(r, 0, dest, DEST_DOWN, REASON_HOST_DOWN);
+	rig_release(r, 0, dest);
+	(void)rig_ask(r, ADM_DELIVERNOW, 0, "", "");
+	(void)rig_offer(r, 0, 2);
+	rig_check_law(r);
+	rig_free(r);
+}
+
+static void
+test_restart(void **state)
+{
+	struct rig *r = simple();
+	uint64_t mid, dest;
+	char addr[64];
+	int i;
+
+	(void)state;
+	for (i = 0; i < 100; i++) {
+		snprintf(addr, sizeof(addr), "u@h%d.example", i);
+		(void)rig_post(r, "a@b.example", addr);
+	}
+	RIG_UNTIL(r, r->n_ok == 100);
+	rig_worker_up(r, 0, 1000);
+	dest = rig_offer(r, 0, 0);
+	rig_pull(r, 0, dest, 10, 100);
+	mid = r->w[0].got[0].mid;
+	rig_stop(r); /* while it is out */
+	rig_start(r);
+	assert_true(r->first_mid > mid + 100); /* ids are never reused */
+	rig_worker_up(r, 0, 1000);
+	r->w[0].n_offers = 0;
+	RIG_UNTIL(r, r->w[0].n_offers == 100);
+	rig_pull(r, 0, dest, 10, 100);
+	assert_int_equal(r->w[0].got[1].mid, mid);
+	assert_int_equal(r->w[0].got[1].attempts, 0);
+	rig_check_law(r);
+	rig_free(r);
+}
+
+static void
+test_orphans(void **state)
+{
+	struct rig *r = simple();
+	uint64_t mid;
+	char *body = calloc(1, 20001);
+	int fd;
+
+	(void)state;
+	memset(body, 'x', 20000);
+	mid = rig_begin(r, "a@b.example", 1, DSN_RET_NONE, 0);
+	rig_rcpt(r, mid, 0, "c@d.example", 0, "");
+	rig_data(r, mid, body, 20000);
+	rig_commit(r, mid, 20000, 0);
+	RIG_UNTIL(r, r->n_ok == 1);
+	/* what a crash between file and commit leaves */
+	assert_int_equal(body_create(r->dir_fd, mid + 1, &fd), 0);
+	(void)close(fd);
+	assert_int_equal(body_create(r->dir_fd, 1999999, &fd), 0);
+	(void)close(fd);
+	rig_stop(r);
+	rig_start(r);
+	RIG_UNTIL(r, !r->q.sweeping);
+	assert_true(rig_body_exists(r, mid));
+	assert_false(rig_body_exists(r, mid + 1));
+	assert_true(rig_body_exists(r, 1999999)); /* not from before us */
+	free(body);
+	rig_free(r);
+}
+
+static void
+test_drain(void **state)
+{
+	struct rig *r = simple();
+	uint64_t dest;
+
+	(void)state;
+	rig_worker_up(r, 0, 10);
+	(void)rig_send(r, "a@b.example", "c@d.example");
+	dest = rig_offer(r, 0, 0);
+	rig_pull(r, 0, dest, 10, 100);
+	queue_drain(&r->q);
+	RIG_UNTIL(r, !r->accepting && r->w[0].n_close == 1);
+	assert_false(r->drained);
+	(void)rig_post(r, "a@b.example", "c@d.example");
+	RIG_UNTIL(r, r->n_later == 1);
+	assert_int_equal(r->last_code, 452);
+	rig_result(r, 0, &r->w[0].got[0], OUTCOME_DELIVERED);
+	RIG_UNTIL(r, r->drained);
+	rig_free(r);
+}
+
+static void
+test_spread(void **state)
+{
+	struct rig *r = simple();
+	char addr[64];
+	int i;
+
+	(void)state;
+	rig_worker_up(r, 0, 10);
+	rig_worker_up(r, 1, 10);
+	for (i = 0; i < 1500; i++) {
+		snprintf(addr, sizeof(addr), "r%d@big.example", i);
+		(void)rig_post(r, "a@b.example", addr);
+	}
+	RIG_UNTIL(r, r->n_ok == 1500);
+	RIG_UNTIL(r, r->w[0].n_offers == 1 && r->w[1].n_offers == 1);
+	rig_pull(r, 0, r->w[0].offers[0].dest_id, 1000, 1);
+	rig_pull(r, 1, r->w[0].offers[0].dest_id, 1000, 1);
+	assert_int_equal(r->w[0].n_got, 1000);
+	assert_int_equal(r->w[1].n_got, 500);
+	rig_free(r);
+}
+
+static void
+test_dead_do_not_block(void **state)
+{
+	struct rig *r = simple();
+	char addr[64];
+	uint32_t i, n;
+
+	(void)state;
+	rig_worker_up(r, 0, 100);
+	for (i = 0; i < 50; i++) {
+		snprintf(addr, sizeof(addr), "u@dead%u.example", i);
+		(void)rig_post(r, "a@b.example", addr);
+	}
+	RIG_UNTIL(r, r->w[0].n_offers == 50);
+	for (i = 0; i < 50; i++) {
+		uint64_t id = r->w[0].offers[i].dest_id;
+
+		rig_dest_state(r, 0, id, DEST_DOWN, REASON_HOST_DOWN);
+		rig_release(r, 0, id);
+	}
+	/* 50 slots are left: at most half of them for probes */
+	rig_advance(r, 70);
+	n = r->w[0].n_offers;
+	assert_in_range(n - 50, 20, 26);
+	(void)rig_send(r, "a@b.example", "u@live.example");
+	(void)rig_offer(r, 0, n);
+	assert_string_equal(r->w[0].offer_domain, "live.example");
+	rig_free(r);
+}
+
+static void
+test_lists(void **state)
+{
+	struct rig *r = simple();
+	char addr[64];
+	const char *doc, *a, *b;
+	int i;
+
+	(void)state;
+	for (i = 0; i < 30; i++) {
+		snprintf(addr, sizeof(addr), "u%d@h%d.example", i, i % 5);
+		(void)rig_post(r, i < 10 ? "a@b.example" : "z@b.example", addr);
+		if (i % 5 == 2)
+			(void)rig_post(r, "a@b.example", "x@h2.example");
+	}
+	RIG_UNTIL(r, r->n_ok == 36);
+	rig_settle(r);
+	doc = rig_ask(r, ADM_TOPHOSTS, 3, "active", "");
+	a = strstr(doc, "h2.example");
+	b = strstr(doc, "\"domain\":\"h");
+	assert_non_null(a);
+	assert_ptr_equal(a, b + strlen("\"domain\":\""));
+	assert_non_null(strstr(doc, "\"active\":12"));
+	doc = rig_ask(r, ADM_SHOWRECIPIENTS, 0, "host", "h2.example");
+	for (i = 0, a = doc; (a = strstr(a, "\"rid\"")) != NULL; a++)
+		i++;
+	assert_int_equal(i, 12);
+	doc = rig_ask(r, ADM_SHOWRECIPIENTS, 0, "from", "A@b.example");
+	for (i = 0, a = doc; (a = strstr(a, "\"rid\"")) != NULL; a++)
+		i++;
+	assert_int_equal(i, 16);
+	doc = rig_ask(r, ADM_SHOWRECIPIENTS, 7, "all", "");
+	for (i = 0, a = doc; (a = strstr(a, "\"rid\"")) != NULL; a++)
+		i++;
+	assert_int_equal(i, 7);
+	assert_non_null(strstr(doc, "\"truncated\":true"));
+	(void)rig_ask(r, ADM_HOSTSTATUS, 0, "nowhere.example", "");
+	assert_int_equal(r->answer_code, 404);
+	(void)rig_ask(r, ADM_STATUS, 0, "", "");
+	assert_int_equal(r->answer_code, 0);
+	(void)rig_ask(r, ADM_METRICS, 0, "", "");
+	assert_int_equal(r->answer_code, 0);
+	(void)rig_ask(r, ADM_EXPLAIN, 0, "", "");
+	assert_int_equal(r->answer_code, 400);
+	rig_free(r);
+}
+
+int
+main(void)
+{
+	const struct CMUnitTest tests[] = {
+		cmocka_unit_test(test_delivered),
+		cmocka_unit_test(test_more_at_held),
+		cmocka_unit_test(test_deferred_then_delivered),
+		cmocka_unit_test(test_many_recipients),
+		cmocka_unit_test(test_large_body),
+		cmocka_unit_test(test_return_and_lost),
+		cmocka_unit_test(test_lost_again_waits),
+		cmocka_unit_test(test_protocol_breaks),
+		cmocka_unit_test(test_mid_taken),
+		cmocka_unit_test(test_host_down),
+		cmocka_unit_test(test_dest_failed),
+		cmocka_unit_test(test_discard),
+		cmocka_unit_test(test_hold_remove),
+		cmocka_unit_test(test_suspend_resume),
+		cmocka_unit_test(test_deliver_now),
+		cmocka_unit_test(test_restart),
+		cmocka_unit_test(test_orphans),
+		cmocka_unit_test(test_drain),
+		cmocka_unit_test(test_spread),
+		cmocka_unit_test(test_dead_do_not_block),
+		cmocka_unit_test(test_lists),
+	};
+
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}
