@@ -71,6 +71,7 @@ class Postern:
         self.users = dict(users or {"alice": "wonderland"})
         self.listeners = {}
         self.proc = None
+        self.wrap = []  # words before the program, as of strace -D
         self.log_path = os.path.join(self.dir, "postern.log")
         self.err_path = os.path.join(self.dir, "stderr.log")
         self.hostname = "gw1.world.invalid"
@@ -139,8 +140,8 @@ class Postern:
         self.world.commit()
         self.write()
         mark = self.log_size()
-        self.proc = Proc("postern", [program("postern"), "run", "-c", self.etc], self.log_path,
-                         err_path=self.err_path, env=self.env())
+        self.proc = Proc("postern", [*self.wrap, program("postern"), "run", "-c", self.etc],
+                         self.log_path, err_path=self.err_path, env=self.env())
         poll(lambda: self.running_or_raise() and "postern ready" in self.log_text(mark), timeout,
              lambda: "the line 'postern ready'; the log ends:\n" + self.tail())
         return self
