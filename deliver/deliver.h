@@ -1,0 +1,420 @@
+/*
+ * deliver.h - types shared by the files of this process, and who calls whom.
+ *
+ *	main.c		 the table of hooks
+ *	env.c		 what one set of settings means here: trust, certificates
+ *	peer_queue.c	 offers, messages, results, leased DCIDs
+ *	peer_resolver.c	 questions and answers
+ *	peer_admin.c	 status, metrics, hoststatus, explain
+ *	permits.c	 the right to hold one connection
+ *	facts.c		 domain -> plan: facts and verdict
+ *	dest.c		 one destination held: plan, connections, state
+ *	conn.c		 one connection: socket, TLS, session, messages
+ *	report.c	 the log lines of attempts
+ *	session*.c	 the SMTP client itself, pure
+ */
+#ifndef POSTERN_DELIVER_DELIVER_H
+#define POSTERN_DELIVER_DELIVER_H
+
+#include "lib/base/buf.h"
+#include "lib/base/err.h"
+#include "lib/conf/conf.h"
+#include "lib/dns/dns.h"
+#include "lib/ipc/chan.h"
+#include "lib/proc/child.h"
+#include "lib/proto/admin.h"
+#include "lib/proto/handoff.h"
+#include "lib/tls/client.h"
+#include "lib/verdict/verdict.h"
+
+#include "deliver/session.h"
+
+#include <stdbool.h>
+#include <stdint.h>
+#include <sys/queue.h>
+#include <uv.h>
+
+enum {
+	DEST_SLOTS = 1000, /* destinations one worker holds at most */
+	DEST_BUCKETS = 1024,
+	PULL_BATCH = 8,	     /* messages one connection holds at most */
+	RCPTS_PER_CONN = 10, /* ready recipients worth one connection */
+	CAP_REST_S = 60,     /* how long a host that took no more is spared */
+	DCID_LEASE = 1000,
+	DCID_LOW = 250,
+	ADDRS_PER_HOST = 16,
+	PLAN_MIN_S = 30,
+	PLAN_MAX_S = 3600,
+	ADMIN_INSTANCES = 4,
+};
+
+struct conn;
+struct dest;
+struct deliver;
+struct gather;
+
+/* ---- env.c: one set of settings at work; counted ------------------------------ */
+
+struct env {
+	unsigned refs;
+	struct conf *conf;
+	struct tls_client *tls;
+	size_t n_cas;
+	struct tls_identity **identities; /* by index in conf->certificates */
+	struct conf_delivery session;	  /* timeouts as sessions want them */
+};
+/* 0, or negative after having logged why. Keeps a reference to conf. */
+int env_new(struct conf *conf, struct env **ret_env);
+struct env *env_ref(struct env *env);
+void env_unref(struct env *env);
+/* The client certificate of a destination, or NULL. */
+const struct tls_identity *env_identity(
+    const struct env *env, const struct conf_certificate *cert);
+/* First line of a credential's secret file into buf; false when unreadable. */
+bool env_secret(const struct env *env, const struct conf_credential *cred,
+    char *buf, size_t len);
+
+/* ---- facts.c: domain -> plan ---------------------------------------------------- */
+
+/* Facts and the verdict for ordinary messages; counted. Owns all it shows. */
+struct plan {
+	unsigned refs;
+	struct env *env;
+	char domain[TEXT_DOMAIN_MAX + 1];
+	const struct conf_gateway *gateway; /* of env's settings */
+	const struct conf_dest *control;
+	const struct conf_route *route; /* NULL: none, or USEDNS */
+	struct verdict_settings set;
+	char tls_source[TEXT_DOMAIN_MAX + 32];
+	struct facts facts;
+	struct verdict *verdict;
+	bool loop;
+	int64_t until_ms; /* monotonic; facts are asked for anew after it */
+	struct arena *arena;
+};
+struct plan *plan_ref(struct plan *p);
+void plan_unref(struct plan *p);
+
+/* Never inside gather_start(); plan is the callee's reference, NULL when
+ * memory was short. The gather is gone after it. */
+typedef void gather_done(void *arg, struct plan *plan);
+
+/* NULL when memory is short. Gateway names no longer known mean "default". */
+struct gather *gather_start(struct deliver *d, struct env *env,
+    const char *domain, const char *gateway, gather_done *done, void *arg);
+/* No callback follows. NULL is fine. */
+void gather_cancel(struct gather *g);
+
+/* ---- peer_resolver.c ------------------------------------------------------------- */
+
+struct ask;
+/* answer is borrowed, never NULL (indeterminate when nobody answered), and
+ * never inside ask_start(). */
+typedef void ask_done(void *arg, const struct dns_answer *answer);
+struct ask *ask_start(struct deliver *d, const char *name, uint16_t type,
+    ask_done *done, void *arg);
+void ask_cancel(struct ask *a);
+
+/* ---- memo.c: what is remembered of a destination beyond its hold ------------------ */
+
+enum { MEMOS_MAX = 2048, MEMO_TEXT = 256, MEMO_HOSTS = 16 };
+
+struct memo {
+	TAILQ_ENTRY(memo) lru; /* oldest first */
+	LIST_ENTRY(memo) bucket;
+	uint32_t held; /* destinations that use it now */
+	char domain[TEXT_DOMAIN_MAX + 1], gateway[TEXT_NAME_MAX + 1];
+	/* "" when there was none; with the time in front */
+	char last_5xx[MEMO_TEXT], last_tls_error[MEMO_TEXT],
+	    last_error[MEMO_TEXT];
+	const char *state; /* "up", "down", "unknown" */
+	size_t n_hosts;
+	struct memo_host {
+		char host[128], address[64];
+		const char *state; /* "up", "down", "untried" */
+	} hosts[MEMO_HOSTS];
+};
+/* The one of a destination, made when there is none. NULL: memory is short,
+ * and nothing is remembered then. Give it back with memo_drop(). */
+struct memo *memo_hold(
+    struct deliver *d, const char *domain, const char *gateway);
+void memo_drop(struct memo *m); /* NULL is fine */
+/* field is one of the texts above. memo NULL is fine. */
+enum memo_field { MEMO_5XX, MEMO_TLS, MEMO_ERROR };
+void memo_note(struct memo *m, enum memo_field field, const char *fmt, ...)
+    __attribute__((format(printf, 3, 4)));
+void memo_done(struct deliver *d);
+
+/* ---- messages --------------------------------------------------------------------- */
+
+/* A message that was pulled, until its last recipient was told back. */
+struct mail {
+	TAILQ_ENTRY(mail) link;
+	uint64_t dest_id, mid;
+	int64_t accepted_ms;
+	struct session_msg msg; /* msg.arg is the mail */
+	int fd;			/* body file, or -1 */
+	const uint8_t *body;	/* else the body, inside data */
+	char *data;		/* all texts and an inline body */
+};
+TAILQ_HEAD(mail_list, mail);
+/* Copies m once; takes fd (also on failure). NULL: memory is short. */
+struct mail *mail_new(const struct hand_message *m, int fd);
+void mail_free(struct mail *mail);
+
+/* ---- dest.c ------------------------------------------------------------------------- */
+
+/* How far a round came with one host of the plan. */
+struct host_state {
+	size_t addr_at; /* address in use, or next to be tried */
+	bool down;	/* all addresses failed, or it refused */
+	bool clear;	/* opportunistic TLS failed: clear text from now on */
+	bool refused;	/* by 521: it never takes mail */
+	enum reason reason;
+	char status[12];
+	char text[TEXT_REASON_MAX];
+};
+
+enum dest_state {
+	DEST_ST_GATHER, /* facts are asked for */
+	DEST_ST_OPEN,
+	DEST_ST_ENDING, /* no new connections; released with the last one */
+};
+
+struct dest {
+	LIST_ENTRY(dest) all, bucket;
+	struct deliver *d;
+	uint64_t id;
+	char domain[TEXT_DOMAIN_MAX + 1];
+	char gateway[TEXT_NAME_MAX + 1];
+	enum dest_state state;
+	struct gather *gather;
+	struct plan *plan;
+	struct host_state *hosts; /* as many as the verdict has */
+	LIST_HEAD(, conn) conns;
+	uint32_t n_conns;
+	uint32_t ready, retries;
+	uint32_t cap;	      /* connections allowed by the ramp */
+	uint32_t cap_max;     /* it took no more than these, 0: not known */
+	int64_t cap_until_ms; /* monotonic; then more are tried again */
+	uint32_t mailmax;     /* learnt: messages per connection, 0: unknown */
+	uint32_t turn;	      /* for hosts that take turns */
+	bool told_up;
+	bool running, rerun; /* dest_run() is at work; come back */
+	struct memo *memo;
+};
+
+void dest_offer(struct deliver *d, const struct hand_offer *m);
+void dest_more(struct deliver *d, const struct hand_more *m);
+/* Finish what is open there and release it (CLOSE, drain, lost queue). */
+void dest_close(struct dest *dst);
+struct dest *dest_find(struct deliver *d, uint64_t id);
+/* Decide what is next: facts, connections, state, release. */
+void dest_run(struct dest *dst);
+/* Queue is gone: everything held is void. */
+void dest_drop_all(struct deliver *d);
+
+/* From conn.c. The connection is still there, and is freed right after. */
+void dest_conn_failed(struct conn *c, enum reason reason, const char *status,
+    const char *text, bool next_host);
+void dest_conn_closed(struct conn *c, bool lost);
+void dest_conn_ready(struct conn *c);
+void dest_conn_progress(struct conn *c); /* a message got an answer */
+
+/* ---- conn.c ------------------------------------------------------------------------- */
+
+enum conn_state {
+	CONN_PERMIT, /* waits for the ledger */
+	CONN_DCID,   /* waits for an id */
+	CONN_CONNECT,
+	CONN_TALK, /* greeting to QUIT, a message included */
+	CONN_PULL, /* ready, waits for messages */
+	CONN_IDLE, /* ready, nothing to send */
+	CONN_CLOSING,
+};
+
+struct conn {
+	LIST_ENTRY(conn) link;	/* of dest */
+	LIST_ENTRY(conn) waits; /* of permits, by request id */
+	LIST_ENTRY(conn) pulls; /* of pulls, by request id */
+	struct deliver *d;
+	struct dest *dest; /* NULL once it only closes */
+	struct plan *plan;
+	size_t host; /* index in plan->verdict */
+	size_t addr_at;
+	union conf_addr addr;
+	bool clear; /* TLS is not tried */
+	enum conn_state state;
+
+	uint64_t permit_req, permit, dcid;
+	uv_tcp_t tcp;
+	uv_timer_t timer;
+	uv_connect_t connect_req;
+	uv_write_t write_req;
+	bool tcp_open, writing, read_stopped, logged_open;
+	unsigned handles;	/* not closed yet */
+	struct buf plain, wire; /* clear text that waits; bytes being written */
+	char interface[64], address[64];
+	uint16_t port;
+
+	struct session *session;
+	struct tls_link *link_tls;
+	struct verdict_proof proof;
+	uint64_t progress;     /* of the session when the timer was set */
+	uint32_t max_messages; /* on this connection */
+	uint32_t n_started, n_ok;
+	char secret[256];
+
+	uint64_t pull_req; /* open pull, or 0 */
+	bool pull_empty;   /* nothing came of it so far */
+	struct mail_list mails;
+	struct mail *current;
+};
+
+/* Asks for a permit. NULL when memory is short. */
+struct conn *conn_new(
+    struct dest *dst, size_t host, size_t addr_at, bool clear);
+void conn_permit_granted(struct conn *c, uint64_t permit_id);
+void conn_permit_later(struct conn *c, uint32_t retry_ms);
+void conn_have_dcid(struct conn *c); /* ids came; asks again itself */
+/* Messages became due: an idle connection takes them. */
+void conn_wake(struct conn *c);
+/* Leave: at once when nothing is open there, else after the message. */
+void conn_leave(struct conn *c);
+/* Cut off, nothing is told to anyone. */
+void conn_abort(struct conn *c);
+/* Answers to its pull. */
+void conn_message(struct conn *c, struct mail *mail); /* takes it */
+void conn_pull_end(struct conn *c);
+const struct verdict_host *conn_host(const struct conn *c);
+bool conn_is_good(const struct conn *c); /* ready for mail, or at it */
+
+/* ---- permits.c ---------------------------------------------------------------------- */
+
+/* The counters that a connection to this place raises (destination-controls,
+ * section 1). names holds the texts. */
+struct permit_names {
+	char text[PERMIT_KEYS_MAX][PERMIT_KEY_LEN_MAX + 1];
+};
+void permit_keys(const struct plan *plan, size_t host,
+    const union conf_addr *addr, bool tls, struct permit_names *names,
+    struct ctl_permit_ask *ret);
+/* Messages allowed on one connection there. */
+uint32_t permit_max_messages(const struct plan *plan, size_t host);
+int permit_ask(struct conn *c);
+/* Give back, or stop waiting; fine when there is neither. */
+void permit_drop(struct conn *c);
+void permits_granted(struct deliver *d, uint64_t req_id, uint64_t permit_id);
+void permits_wait(
+    struct deliver *d, uint64_t req_id, const struct ctl_permit_wait *m);
+
+/* ---- peer_queue.c ------------------------------------------------------------------- */
+
+void queue_peer_new(struct deliver *d, uint32_t instance, int fd);
+void queue_peer_close(struct deliver *d);
+bool queue_is_up(const struct deliver *d);
+/* We work from now on: ask for destinations when the queue is there. */
+void queue_start(struct deliver *d);
+void queue_want(struct deliver *d, uint32_t slots);
+void queue_pull(struct deliver *d, struct conn *c, uint64_t dest_id,
+    uint32_t max_messages, uint32_t max_rcpts);
+void queue_forget_pull(struct deliver *d, struct conn *c);
+/* Tell what came of a message; recipients marked `again` go back as returned. */
+void queue_result(struct deliver *d, const struct mail *mail, uint64_t dcid,
+    const char *host, const char *address);
+/* Not attempted at all. */
+void queue_return(struct deliver *d, const struct mail *mail);
+void queue_dest_state(struct deliver *d, uint64_t dest_id,
+    enum dest_verdict verdict, enum reason reason, const char *status,
+    const char *text, const char *host);
+void queue_release(struct deliver *d, uint64_t dest_id);
+/* A fresh DCID; 0: none at hand, conn_have_dcid() follows. */
+uint64_t queue_dcid(struct deliver *d);
+
+/* ---- peer_resolver.c, peer_admin.c ----------------------------------------------------- */
+
+void resolver_peer_new(struct deliver *d, uint32_t instance, int fd);
+void resolver_peer_close(struct deliver *d);
+void admin_peer_new(struct deliver *d, uint32_t instance, int fd);
+void admin_peers_close(struct deliver *d);
+
+/* ---- report.c ------------------------------------------------------------------------ */
+
+void report_open(const struct conn *c);
+void report_connect_error(
+    const struct conn *c, const char *details, const char *reason);
+void report_close(const struct conn *c);
+void report_tls(const struct conn *c, const struct verdict_host *vh,
+    const char *protocol, const char *cipher, enum reason weak);
+void report_tls_refused(
+    const struct conn *c, enum reason reason, const char *text);
+void report_start(const struct conn *c, const struct mail *m);
+void report_result(const struct conn *c, const struct mail *m);
+/* Words for an enhanced status code: "Bad destination email address". */
+const char *report_status_words(const char *status);
+/* "('421', ['4.3.2 try again later'])" */
+const char *report_reply(
+    uint16_t code, const char *reply, char *buf, size_t len);
+
+/* ---- the process ---------------------------------------------------------------------- */
+
+struct counters {
+	uint64_t connections, connect_errors, tls_ok, tls_failed, clear,
+	    messages, delivered, deferred, failed, returned, bytes, dest_up,
+	    dest_down, dest_deferred, dest_failed, dest_discarded,
+	    verify_failed, permits_waited, protocol_errors;
+};
+
+struct queue_peer {
+	struct deliver *d;
+	struct ipc_chan *chan;
+	uint32_t instance;
+};
+struct resolver_peer {
+	struct deliver *d;
+	struct ipc_chan *chan;
+	uint32_t instance;
+	uv_timer_t timer;
+	TAILQ_HEAD(ask_list, ask) asks; /* open, oldest first */
+	uint32_t n_asks;
+	uint64_t next_id;
+};
+struct admin_peer {
+	struct deliver *d;
+	uint32_t instance;
+	struct adm_peer adm;
+	bool used;
+};
+
+LIST_HEAD(dest_list, dest);
+TAILQ_HEAD(memo_list, memo);
+
+struct deliver {
+	struct child *child;
+	struct env *env; /* of the settings in force */
+	struct queue_peer queue;
+	struct resolver_peer resolver;
+	struct admin_peer admin[ADMIN_INSTANCES];
+	struct dest_list dests;
+	struct dest_list by_id[DEST_BUCKETS];
+	uint32_t n_dests;
+	uint32_t n_conns;   /* with a socket or waiting for one */
+	uint32_t n_closing; /* handles that are being closed */
+	uint64_t next_req;  /* permits and pulls; never reused */
+	LIST_HEAD(, conn) permit_waits[DEST_BUCKETS];
+	LIST_HEAD(, conn) pulls[DEST_BUCKETS];
+	uint64_t dcid_next, dcid_end;	/* lease in use */
+	uint64_t dcid_next2, dcid_end2; /* the one after it */
+	bool dcid_asked;
+	bool started, draining, done;
+	uv_timer_t done_timer; /* waits for the last bytes to queue */
+	struct memo_list memos;
+	LIST_HEAD(, memo) memo_buckets[DEST_BUCKETS];
+	size_t n_memos;
+	struct counters n;
+};
+
+/* Something ended: when draining and nothing is left, the process is done. */
+void deliver_check_done(struct deliver *d);
+
+#endif

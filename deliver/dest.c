@@ -1,0 +1,560 @@
+/*
+ * dest.c - one destination while this worker holds it: from facts to verdict to
+ * connections, and what is told to queue of it as a whole.
+ *
+ * Called by peer_queue.c (offers, more, close), facts.c (plans) and conn.c (how
+ * connections fare). dest_run() decides what is next, from the state alone, and
+ * may be called at any time. Cost is per destination: when no host can be used,
+ * one DEST_STATE speaks for all its messages.
+ */
+#include "deliver/deliver.h"
+
+#include <assert.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "lib/base/clock.h"
+#include "lib/log/log.h"
+
+static void end(struct dest *dst);
+
+struct dest *
+dest_find(struct deliver *d, uint64_t id)
+{
+	struct dest *dst;
+
+	LIST_FOREACH(dst, &d->by_id[id % DEST_BUCKETS], bucket)
+	if (dst->id == id)
+		return dst;
+	return NULL;
+}
+
+/* ---- what the memo shows ------------------------------------------------------------------ */
+
+static void
+remember_hosts(struct dest *dst)
+{
+	struct memo *m = dst->memo;
+	const struct verdict *v;
+	size_t i;
+
+	if (m == NULL || dst->plan == NULL)
+		return;
+	v = dst->plan->verdict;
+	m->n_hosts = v->n_hosts < MEMO_HOSTS ? v->n_hosts : MEMO_HOSTS;
+	for (i = 0; i < m->n_hosts; i++) {
+		const struct facts_host *h = v->hosts[i].host;
+		struct memo_host *out = &m->hosts[i];
+		size_t at = dst->hosts[i].addr_at;
+		union conf_addr a;
+
+		(void)snprintf(out->host, sizeof(out->host), "%.127s", h->name);
+		out->address[0] = '\0';
+		if (h->n_addrs > 0) {
+			a = h->addrs[at < h->n_addrs ? at : h->n_addrs - 1];
+			a.in.sin_port = 0; /* the same place in both families */
+			(void)conf_addr_format(
+			    &a, out->address, sizeof(out->address));
+		}
+		out->state = !v->hosts[i].attempt || dst->hosts[i].down
+		    ? "down"
+		    : "unknown";
+	}
+}
+
+static void
+remember_up(struct conn *c)
+{
+	struct memo *m = c->dest->memo;
+
+	remember_hosts(c->dest);
+	if (m == NULL)
+		return;
+	m->state = "up";
+	if (c->plan == c->dest->plan && c->host < m->n_hosts) {
+		m->hosts[c->host].state = "up";
+		(void)snprintf(m->hosts[c->host].address,
+		    sizeof(m->hosts[0].address), "%s", c->address);
+	}
+}
+
+/* ---- life ------------------------------------------------------------------------------------- */
+
+static void
+dest_free(struct dest *dst)
+{
+	struct deliver *d = dst->d;
+
+	LIST_REMOVE(dst, all);
+	LIST_REMOVE(dst, bucket);
+	d->n_dests--;
+	gather_cancel(dst->gather);
+	plan_unref(dst->plan);
+	free(dst->hosts);
+	memo_drop(dst->memo);
+	free(dst);
+}
+
+void
+dest_offer(struct deliver *d, const struct hand_offer *m)
+{
+	struct dest *dst = calloc(1, sizeof(*dst));
+
+	if (dst == NULL)
+		fatal("out of memory for a destination");
+	dst->d = d;
+	dst->id = m->dest_id;
+	(void)snprintf(dst->domain, sizeof(dst->domain), "%s", m->domain);
+	(void)snprintf(dst->gateway, sizeof(dst->gateway), "%s", m->gateway);
+	dst->ready = m->ready > 0 ? m->ready : 1;
+	dst->retries = m->retries;
+	dst->cap = 1;
+	dst->state = DEST_ST_OPEN;
+	dst->turn = arc4random() & 0xffff;
+	LIST_INIT(&dst->conns);
+	LIST_INSERT_HEAD(&d->dests, dst, all);
+	LIST_INSERT_HEAD(&d->by_id[dst->id % DEST_BUCKETS], dst, bucket);
+	d->n_dests++;
+	dst->memo = memo_hold(d, dst->domain, dst->gateway);
+	if (d->draining)
+		end(dst);
+	else
+		dest_run(dst);
+}
+
+void
+dest_more(struct deliver *d, const struct hand_more *m)
+{
+	struct dest *dst = dest_find(d, m->dest_id);
+
+	if (dst == NULL || dst->state == DEST_ST_ENDING)
+		return;
+	dst->ready = m->ready;
+	dest_run(dst);
+}
+
+/* Back to queue, when nothing of it is open here any more. */
+static void
+release_if_over(struct dest *dst)
+{
+	struct deliver *d = dst->d;
+
+	if (dst->state != DEST_ST_ENDING || dst->n_conns > 0 || dst->running)
+		return;
+	queue_release(d, dst->id);
+	dest_free(dst);
+	queue_want(d, 1);
+	deliver_check_done(d);
+}
+
+/* No more connections; those that are open leave after their message. */
+static void
+end(struct dest *dst)
+{
+	struct conn *c, *next;
+
+	if (dst->state == DEST_ST_ENDING)
+		return;
+	remember_hosts(dst);
+	dst->state = DEST_ST_ENDING;
+	gather_cancel(dst->gather);
+	dst->gather = NULL;
+	dst->running = true; /* what closes now must not free us */
+	for (c = LIST_FIRST(&dst->conns); c != NULL; c = next) {
+		next = LIST_NEXT(c, link);
+		conn_leave(c);
+	}
+	dst->running = false;
+	release_if_over(dst);
+}
+
+void
+dest_close(struct dest *dst)
+{
+	end(dst);
+}
+
+void
+dest_drop_all(struct deliver *d)
+{
+	struct dest *dst;
+	struct conn *c;
+
+	while ((dst = LIST_FIRST(&d->dests)) != NULL) {
+		while ((c = LIST_FIRST(&dst->conns)) != NULL)
+			conn_abort(c);
+		dest_free(dst);
+	}
+}
+
+/* ---- telling ------------------------------------------------------------------------------------ */
+
+/* One word for the destination as a whole, then it goes back. */
+static void
+conclude(struct dest *dst, enum dest_verdict verdict, enum reason reason,
+    const char *status, const char *text, const char *host)
+{
+	static const char *const words[] = {
+		[DEST_UP] = "up",
+		[DEST_DOWN] = "down",
+		[DEST_DEFER] = "deferred",
+		[DEST_FAILED] = "failed",
+		[DEST_DISCARD] = "discarded",
+	};
+	struct deliver *d = dst->d;
+	struct log_fields f = { .domain = dst->domain,
+		.gateway = dst->gateway,
+		.host = host[0] != '\0' ? host : NULL,
+		.status = status,
+		.reason = reason_word(reason) };
+
+	d->n.dest_down += verdict == DEST_DOWN;
+	d->n.dest_deferred += verdict == DEST_DEFER;
+	d->n.dest_failed += verdict == DEST_FAILED;
+	d->n.dest_discarded += verdict == DEST_DISCARD;
+	if (verdict != DEST_DISCARD)
+		memo_note(
+		    dst->memo, MEMO_ERROR, "%s: %s", reason_word(reason), text);
+	if (dst->memo != NULL &&
+	    (verdict == DEST_DOWN || verdict == DEST_DEFER))
+		dst->memo->state = "down";
+	log_event(LOG_INFO, "destination", &f,
+	    "Destination %s gateway %s %s: %s: %s", dst->domain, dst->gateway,
+	    words[verdict], reason_word(reason), LOG_Q(text));
+	queue_dest_state(d, dst->id, verdict, reason, status, text, host);
+	end(dst);
+}
+
+/* The verdict leaves nothing to connect to. */
+static void
+conclude_verdict(struct dest *dst)
+{
+	const struct verdict *v = dst->plan->verdict;
+	enum dest_verdict dv = v->outcome == VERDICT_FAIL ? DEST_FAILED
+	    : v->outcome == VERDICT_DISCARD		  ? DEST_DISCARD
+							  : DEST_DEFER;
+
+	conclude(dst, dv, v->reason, v->status, v->text, "");
+}
+
+static bool
+is_tls_reason(enum reason r)
+{
+	switch (r) {
+	case REASON_TLSA_INDETERMINATE:
+	case REASON_DANE_REQUIRED:
+	case REASON_DANE_FAILED:
+	case REASON_STS_MX_MISMATCH:
+	case REASON_STS_REQUIRED:
+	case REASON_STS_DISCOVERY_WAIT:
+	case REASON_STARTTLS_MISSING:
+	case REASON_TLS_HANDSHAKE_FAILED:
+	case REASON_CERT_UNTRUSTED:
+	case REASON_CERT_EXPIRED:
+	case REASON_CERT_NAME_MISMATCH:
+		return true;
+	default:
+		return false;
+	}
+}
+
+/* Every host was tried, or may not be. Each has its word in the text; a TLS
+ * policy outweighs an outage as the reason, since it does not go by itself. */
+static void
+conclude_down(struct dest *dst)
+{
+	const struct verdict *v = dst->plan->verdict;
+	enum reason reason = REASON_HOST_DOWN;
+	const char *status = "4.4.1", *host = "";
+	char text[TEXT_REASON_MAX] = "";
+	size_t i, at = 0;
+	bool all_refuse = v->n_hosts > 0, tls = false;
+
+	for (i = 0; i < v->n_hosts; i++) {
+		const struct verdict_host *vh = &v->hosts[i];
+		const struct host_state *hs = &dst->hosts[i];
+		bool skipped = !vh->attempt;
+		enum reason r = skipped ? vh->reason : hs->reason;
+
+		all_refuse = all_refuse && !skipped && hs->refused;
+		if (!skipped && (!tls || is_tls_reason(r))) {
+			reason = r;
+			status = hs->status;
+			host = vh->host->name;
+		} else if (skipped && is_tls_reason(r)) {
+			reason = r;
+			status = "4.7.5";
+			host = vh->host->name;
+		}
+		tls = tls || is_tls_reason(r);
+		if (at < sizeof(text))
+			at += (size_t)snprintf(text + at, sizeof(text) - at,
+			    "%s%s: %s", at > 0 ? "; " : "", vh->host->name,
+			    skipped ? vh->rules[vh->n_rules - 1].text
+				    : hs->text);
+	}
+	if (all_refuse)
+		/* RFC 7504: such hosts never take mail */
+		conclude(
+		    dst, DEST_FAILED, REASON_REMOTE_5XX, "5.3.2", text, host);
+	else if (tls)
+		conclude(dst, DEST_DEFER, reason, "4.7.5", text, host);
+	else
+		conclude(dst, DEST_DOWN, reason,
+		    status[0] == '4' ? status : "4.4.1", text, host);
+}
+
+/* ---- facts ------------------------------------------------------------------------------------------ */
+
+static void
+on_plan(void *arg, struct plan *plan)
+{
+	struct dest *dst = arg;
+	struct host_state *hosts;
+
+	dst->gather = NULL;
+	hosts = plan == NULL
+	    ? NULL
+	    : calloc(plan->verdict->n_hosts + 1, sizeof(hosts[0]));
+	if (hosts == NULL) {
+		plan_unref(plan);
+		conclude(dst, DEST_DEFER, REASON_STORE, "4.3.0",
+		    "out of memory for the facts", "");
+		return;
+	}
+	plan_unref(dst->plan);
+	free(dst->hosts);
+	dst->plan = plan;
+	dst->hosts = hosts;
+	if (plan->verdict->outcome != VERDICT_DELIVER)
+		conclude_verdict(dst);
+	else
+		dest_run(dst);
+}
+
+/* ---- choosing ------------------------------------------------------------------------------------------ */
+
+static bool
+may_try(const struct dest *dst, size_t i)
+{
+	return dst->plan->verdict->hosts[i].attempt && !dst->hosts[i].down;
+}
+
+/*
+ * The host for the next connection: the best rank that has one left; among
+ * equals in turn, from a random start (RFC 5321, 5.1; routes: round robin).
+ * False: none is left.
+ */
+static bool
+pick(struct dest *dst, size_t *ret_host)
+{
+	const struct verdict *v = dst->plan->verdict;
+	size_t i, n = 0, want;
+	uint32_t rank = 0;
+
+	for (i = 0; i < v->n_hosts; i++) {
+		if (!may_try(dst, i))
+			continue;
+		if (n > 0 && v->hosts[i].host->rank != rank)
+			break;
+		rank = v->hosts[i].host->rank;
+		n++;
+	}
+	if (n == 0)
+		return false;
+	want = dst->turn++ % n;
+	for (i = 0; i < v->n_hosts; i++)
+		if (may_try(dst, i) && want-- == 0)
+			break;
+	*ret_host = i;
+	return true;
+}
+
+/* How many connections the due mail is worth now. */
+static uint32_t
+wanted_conns(struct dest *dst)
+{
+	uint32_t n = (dst->ready + RCPTS_PER_CONN - 1) / RCPTS_PER_CONN;
+
+	if (dst->cap_max > 0 && clock_mono_ms() >= dst->cap_until_ms)
+		dst->cap_max = 0;
+	if (dst->cap_max > 0 && dst->cap > dst->cap_max)
+		dst->cap = dst->cap_max;
+	if (dst->plan != NULL && n > dst->plan->control->max_connections)
+		n = dst->plan->control->max_connections;
+	return n < dst->cap ? n : dst->cap;
+}
+
+static void
+wake_idle(struct dest *dst)
+{
+	struct conn *c, *next;
+	uint32_t n = wanted_conns(dst);
+
+	for (c = LIST_FIRST(&dst->conns); c != NULL && n > 0; c = next) {
+		next = LIST_NEXT(c, link);
+		if (c->state == CONN_IDLE) {
+			conn_wake(c);
+			n--;
+		}
+	}
+}
+
+static void
+run_once(struct dest *dst)
+{
+	size_t host;
+
+	if (dst->ready == 0) {
+		if (dst->n_conns == 0)
+			end(dst);
+		return;
+	}
+	wake_idle(dst);
+	if (dst->n_conns >= wanted_conns(dst) || dst->gather != NULL)
+		return;
+	if (dst->plan == NULL || clock_mono_ms() >= dst->plan->until_ms) {
+		dst->gather = gather_start(dst->d, dst->d->env, dst->domain,
+		    dst->gateway, on_plan, dst);
+		if (dst->gather == NULL && dst->n_conns == 0)
+			conclude(dst, DEST_DEFER, REASON_STORE, "4.3.0",
+			    "out of memory for the facts", "");
+		return;
+	}
+	while (dst->n_conns < wanted_conns(dst) && pick(dst, &host)) {
+		if (conn_new(dst, host, dst->hosts[host].addr_at,
+			dst->hosts[host].clear) == NULL)
+			break;
+	}
+	if (dst->n_conns == 0)
+		conclude_down(dst);
+}
+
+void
+dest_run(struct dest *dst)
+{
+	if (dst->running) {
+		dst->rerun = true;
+		return;
+	}
+	dst->running = true;
+	do {
+		dst->rerun = false;
+		if (dst->state == DEST_ST_OPEN)
+			run_once(dst);
+	} while (dst->rerun && dst->state == DEST_ST_OPEN);
+	dst->running = false;
+	release_if_over(dst);
+}
+
+/* ---- how connections fare ----------------------------------------------------------------------------------- */
+
+static uint32_t
+good_others(const struct dest *dst, const struct conn *self)
+{
+	const struct conn *c;
+	uint32_t n = 0;
+
+	LIST_FOREACH(c, &dst->conns, link)
+	if (c != self && conn_is_good(c))
+		n++;
+	return n;
+}
+
+/* The state of the host that a connection went to, or NULL when the plan has
+ * changed since. */
+static struct host_state *
+state_of(const struct conn *c)
+{
+	return c->plan == c->dest->plan ? &c->dest->hosts[c->host] : NULL;
+}
+
+/* It has connections that work and takes no more: be content for a while. */
+static bool
+spare_host(struct dest *dst, const struct conn *c)
+{
+	uint32_t n = good_others(dst, c);
+
+	if (n == 0)
+		return false;
+	dst->cap_max = n;
+	dst->cap_until_ms = clock_mono_ms() + CAP_REST_S * 1000;
+	return true;
+}
+
+static void
+mark(struct host_state *hs, enum reason reason, const char *status,
+    const char *text)
+{
+	hs->reason = reason;
+	(void)snprintf(hs->status, sizeof(hs->status), "%s", status);
+	(void)snprintf(hs->text, sizeof(hs->text), "%.*s",
+	    (int)sizeof(hs->text) - 1, text);
+}
+
+void
+dest_conn_failed(struct conn *c, enum reason reason, const char *status,
+    const char *text, bool next_host)
+{
+	struct dest *dst = c->dest;
+	struct host_state *hs = state_of(c);
+	const struct session_end *e =
+	    c->session != NULL ? session_end(c->session) : NULL;
+
+	memo_note(dst->memo, is_tls_reason(reason) ? MEMO_TLS : MEMO_ERROR,
+	    "%s: %s", c->address, text);
+	if (hs == NULL)
+		return;
+	if (reason == REASON_TLS_HANDSHAKE_FAILED && !next_host && !c->clear) {
+		hs->clear = true; /* once more, without TLS */
+		return;
+	}
+	if (spare_host(dst, c) || c->addr_at != hs->addr_at)
+		return; /* another one moved on already */
+	mark(hs, reason, status, text);
+	hs->refused = e != NULL && e->code == 521;
+	if (next_host || ++hs->addr_at >= conn_host(c)->host->n_addrs)
+		hs->down = true;
+}
+
+void
+dest_conn_closed(struct conn *c, bool lost)
+{
+	struct dest *dst = c->dest;
+	struct host_state *hs = state_of(c);
+	const struct session_end *e = session_end(c->session);
+
+	/* it took us in and then did nothing for us: others may do better */
+	if (!lost || c->n_ok > 0 || hs == NULL || spare_host(dst, c))
+		return;
+	mark(hs, e->reason, e->status, e->text);
+	hs->down = true;
+}
+
+void
+dest_conn_ready(struct conn *c)
+{
+	struct dest *dst = c->dest;
+
+	remember_up(c);
+	dst->retries = 0;
+	if (!dst->told_up) {
+		dst->told_up = true;
+		dst->d->n.dest_up++;
+		queue_dest_state(dst->d, dst->id, DEST_UP, REASON_NONE, "", "",
+		    conn_host(c)->host->name);
+	}
+}
+
+void
+dest_conn_progress(struct conn *c)
+{
+	struct dest *dst = c->dest;
+
+	/* doubles with each round of messages, up to the control's limit */
+	if (dst->cap < dst->plan->control->max_connections)
+		dst->cap++;
+	if (dst->n_conns < wanted_conns(dst))
+		dest_run(dst);
+}
