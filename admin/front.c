@@ -391,8 +391,6 @@ feed(struct conn *c)
 static void
 read_client(struct conn *c)
 {
-	int r;
-
 	if (c->client.eof)
 		return;
 	if (c->state >= CONN_DEAF) {
@@ -402,20 +400,42 @@ read_client(struct conn *c)
 	}
 	if (buf_len(&c->head) >= HTTP_HEAD_MAX)
 		return;
-	r = fill(c->client.fd, &c->head);
-	if (r < 0) {
+	if (fill(c->client.fd, &c->head) < 0) {
 		c->client.eof = true;
-		if (c->state == CONN_LINGER || c->lib.fd < 0) {
+		if (c->state == CONN_LINGER)
 			conn_close(c);
-			return;
-		}
-		while (feed(c))
-			continue;
-		if (c->state < CONN_DEAF && buf_len(&c->head) == 0)
-			set_state(c, CONN_DEAF);
-		else if (c->state == CONN_HEAD || c->state == CONN_BODY)
-			conn_close(c); /* cut off in a request */
 	}
+}
+
+/* Checked bytes go to the library, as far as it takes them now. */
+static void
+pump_in(struct conn *c)
+{
+	bool moved;
+	int r;
+
+	do {
+		moved = false;
+		while (feed(c))
+			moved = true;
+		if (c->lib.fd < 0 || c->lib.eof)
+			return;
+		r = spill(c->lib.fd, &c->in);
+		if (r < 0)
+			buf_reset(&c->in, 0); /* its answer tells why */
+		else if (r > 0)
+			moved = true; /* room for what stood behind */
+	} while (moved);
+}
+
+/* No more comes from the client, and all that came has gone on. */
+static void
+client_ended(struct conn *c)
+{
+	if (c->state == CONN_IDLE && c->lib.fd >= 0)
+		set_state(c, CONN_DEAF); /* answers are still due */
+	else
+		conn_close(c); /* nothing asked, or cut off in a request */
 }
 
 /* Everything the library will say is said. */
@@ -454,11 +474,13 @@ conn_turn(struct conn *c)
 	read_client(c);
 	if (c->closing)
 		return;
-	while (feed(c))
-		continue;
+	pump_in(c);
+	if (c->client.eof && c->state < CONN_DEAF && buf_len(&c->in) == 0) {
+		client_ended(c);
+		if (c->closing)
+			return;
+	}
 	if (c->lib.fd >= 0 && !c->lib.eof) {
-		if (spill(c->lib.fd, &c->in) < 0)
-			buf_reset(&c->in, 0); /* its answer tells why */
 		if (c->state == CONN_DEAF && buf_len(&c->in) == 0)
 			(void)shutdown(c->lib.fd, SHUT_WR); /* again is fine */
 		if (buf_len(&c->out) < PUMP_MAX && fill(c->lib.fd, &c->out) < 0)
