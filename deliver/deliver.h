@@ -193,6 +193,7 @@ struct dest {
 	struct host_state *hosts; /* as many as the verdict has */
 	LIST_HEAD(, conn) conns;
 	uint32_t n_conns;
+	uint32_t open_pulls; /* not answered yet; held until they are */
 	uint32_t ready, retries;
 	uint32_t cap;	      /* connections allowed by the ramp */
 	uint32_t cap_max;     /* it took no more than these, 0: not known */
@@ -211,6 +212,8 @@ void dest_close(struct dest *dst);
 struct dest *dest_find(struct deliver *d, uint64_t id);
 /* Decide what is next: facts, connections, state, release. */
 void dest_run(struct dest *dst);
+/* A pull was answered; what it gave may have been the last thing to wait for. */
+void dest_pull_end(struct dest *dst, uint32_t ready);
 /* Queue is gone: everything held is void. */
 void dest_drop_all(struct deliver *d);
 

@@ -134,13 +134,24 @@ dest_more(struct deliver *d, const struct hand_more *m)
 	dest_run(dst);
 }
 
+void
+dest_pull_end(struct dest *dst, uint32_t ready)
+{
+	dst->open_pulls--;
+	dst->ready = ready;
+	if (dst->state == DEST_ST_ENDING || dst->n_conns == 0)
+		dest_run(dst);
+}
+
 /* Back to queue, when nothing of it is open here any more. */
 static void
 release_if_over(struct dest *dst)
 {
 	struct deliver *d = dst->d;
 
-	if (dst->state != DEST_ST_ENDING || dst->n_conns > 0 || dst->running)
+	/* a pull that is still open would bring messages after the release */
+	if (dst->state != DEST_ST_ENDING || dst->n_conns > 0 ||
+	    dst->open_pulls > 0 || dst->running)
 		return;
 	queue_release(d, dst->id);
 	dest_free(dst);
@@ -219,7 +230,8 @@ conclude(struct dest *dst, enum dest_verdict verdict, enum reason reason,
 	if (dst->memo != NULL &&
 	    (verdict == DEST_DOWN || verdict == DEST_DEFER))
 		dst->memo->state = "down";
-	log_event(LOG_INFO, "destination", &f,
+	/* queue has the line for operators: when it tries again, or what failed */
+	log_event(LOG_DEBUG, "destination", &f,
 	    "Destination %s gateway %s %s: %s: %s", dst->domain, dst->gateway,
 	    words[verdict], reason_word(reason), LOG_Q(text));
 	queue_dest_state(d, dst->id, verdict, reason, status, text, host);
@@ -407,7 +419,7 @@ run_once(struct dest *dst)
 	size_t host;
 
 	if (dst->ready == 0) {
-		if (dst->n_conns == 0)
+		if (dst->n_conns == 0 && dst->open_pulls == 0)
 			end(dst);
 		return;
 	}

@@ -191,7 +191,8 @@ on_hoststatus(struct admin_peer *p, uint64_t req_id, const struct adm_call *m)
 		json_put_bool(&j, "held", memo->held > 0);
 		json_put_uint(&j, "connections", conns_of(p->d, memo));
 		json_put_str(&j, "last_5xx", or_null(memo->last_5xx));
-		json_put_str(&j, "last_tls_error", or_null(memo->last_tls_error));
+		json_put_str(
+		    &j, "last_tls_error", or_null(memo->last_tls_error));
 		json_put_str(&j, "last_error", or_null(memo->last_error));
 		json_put_arr(&j, "hosts");
 		for (i = 0; i < memo->n_hosts; i++) {
@@ -344,7 +345,8 @@ on_plan(void *arg, struct plan *plan)
 	put_control(&j, plan->control);
 	verdict_json(&j, &plan->facts, plan->verdict);
 	put_limits(&j, plan);
-	json_put_str(&j, "state", state_of(e->d, e->domain, plan->gateway->name));
+	json_put_str(
+	    &j, "state", state_of(e->d, e->domain, plan->gateway->name));
 	json_put_null(&j, "next_attempt"); /* queue's to know: hoststatus */
 	json_put_end_obj(&j);
 	(void)send_doc(p, e->req_id, &b, j.err);

@@ -50,6 +50,7 @@ queue_pull(struct deliver *d, struct conn *c, uint64_t dest_id,
 		return;
 	c->pull_req = ++d->next_req;
 	LIST_INSERT_HEAD(&d->pulls[c->pull_req % DEST_BUCKETS], c, pulls);
+	c->dest->open_pulls++;
 	hand_pull_encode(
 	    ipc_send_begin(d->queue.chan, HAND_PULL, c->pull_req), &m);
 	must(ipc_send_end(d->queue.chan, -1), "pull");
@@ -297,8 +298,9 @@ on_pull_end(void *peer, struct ipc_msg *m, struct ipc_rd *rd)
 	if (hand_pull_end_decode(rd, &msg) < 0)
 		return PE_PROTO;
 	dst = dest_find(p->d, msg.dest_id);
-	if (dst != NULL)
-		dst->ready = msg.ready;
+	if (dst == NULL || dst->open_pulls == 0)
+		return PE_PROTO; /* a destination stays while a pull is open */
+	dest_pull_end(dst, msg.ready);
 	if (c != NULL) {
 		queue_forget_pull(p->d, c);
 		conn_pull_end(c);
