@@ -415,6 +415,7 @@ accept_done(void *arg, struct job *job)
 
 static const struct job_type accept_job = {
 	.name = "accept",
+	.begin = op_accept_begin,
 	.prepare = op_accept_prepare,
 	.run = op_accept_run,
 	.done = accept_done,

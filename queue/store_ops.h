@@ -54,6 +54,7 @@ struct op_accept {
 	int64_t due_s;
 	void *owner;
 };
+void op_accept_begin(struct job *job);
 int op_accept_prepare(struct writer *w, struct job *job);
 int op_accept_run(struct stxn *x, struct job *job);
 

