@@ -164,6 +164,7 @@ static void
 end(struct dest *dst)
 {
 	struct conn *c, *next;
+	bool was = dst->running;
 
 	if (dst->state == DEST_ST_ENDING)
 		return;
@@ -176,7 +177,7 @@ end(struct dest *dst)
 		next = LIST_NEXT(c, link);
 		conn_leave(c);
 	}
-	dst->running = false;
+	dst->running = was; /* then dest_run() releases at its end */
 	release_if_over(dst);
 }
 
