@@ -197,11 +197,32 @@ take_opt(struct args *a, const struct opt *o, const char *value, bool global,
 	return 0;
 }
 
+static bool
+takes_more(const struct opt *o)
+{
+	static const char mark[] = "\xe2\x80\xa6"; /* … */
+	size_t len = o->arg != NULL ? strlen(o->arg) : 0;
+
+	return len >= sizeof(mark) - 1 &&
+	    strcmp(o->arg + len - (sizeof(mark) - 1), mark) == 0;
+}
+
+static int
+take_more(struct args *a, const struct opt *o, const char *value, char *err,
+    size_t len)
+{
+	if (take_opt(a, o, value, false, err, len) < 0)
+		return -1;
+	a->opts[a->n_opts - 1].more = true;
+	return 0;
+}
+
 int
 args_parse(const struct command *cmds, size_t n_cmds, int argc,
     char *const *argv, struct args *ret_args, char *err, size_t err_len)
 {
 	struct args *a = ret_args;
+	const struct opt *open = NULL; /* an option that takes more words */
 	bool only_pos = false, global;
 	int i, skip;
 
@@ -237,12 +258,19 @@ args_parse(const struct command *cmds, size_t n_cmds, int argc,
 			}
 			if (take_opt(a, o, value, global, err, err_len) < 0)
 				return -1;
+			open = takes_more(o) ? o : NULL;
 			continue;
 		}
-		if (skip > 0)
+		if (skip > 0) {
 			skip--; /* the name of the command */
-		else if (take_pos(a, word, err, err_len) < 0)
+			continue;
+		}
+		if (open != NULL && !only_pos) {
+			if (take_more(a, open, word, err, err_len) < 0)
+				return -1;
+		} else if (take_pos(a, word, err, err_len) < 0) {
 			return -1;
+		}
 	}
 	if (a->cmd != NULL && !a->help && !a->version &&
 	    a->n_pos < a->cmd->min_pos) {

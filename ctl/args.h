@@ -13,11 +13,12 @@
 struct ctl;
 struct args;
 
-enum { ARGS_POS_MAX = 8, ARGS_OPTS_MAX = 16 };
+enum { ARGS_POS_MAX = 8, ARGS_OPTS_MAX = 64 };
 
 struct opt {
 	const char *name; /* "--limit" */
-	const char *arg;  /* "N", or NULL: a switch */
+	const char *arg; /* "N", or NULL: a switch; "S…" takes all words up to
+			   * the next option */
 	const char *help;
 };
 
@@ -32,6 +33,11 @@ struct command {
 	int (*run)(struct ctl *ctl, const struct args *a); /* exit code */
 };
 
+struct args_opt {
+	const char *name, *value; /* "" for a switch */
+	bool more;		  /* a further word of the option before */
+};
+
 struct args {
 	const struct command *cmd; /* NULL: none was given */
 	const char *dir;	   /* -c, or NULL */
@@ -39,9 +45,7 @@ struct args {
 	bool json, help, version;
 	int n_pos, n_opts;
 	const char *pos[ARGS_POS_MAX];
-	struct {
-		const char *name, *value; /* "" for a switch */
-	} opts[ARGS_OPTS_MAX];
+	struct args_opt opts[ARGS_OPTS_MAX];
 };
 
 /* argv[0] is passed over. 0, or -1 and a sentence in err. Borrows argv. */

@@ -51,6 +51,28 @@ static const struct opt addr_opts[] = {
 	{ NULL, NULL, NULL },
 };
 
+static const struct opt sts_txt_opts[] = {
+	{ "--rr", "S…", "the strings of one record; once for each record" },
+	{ "--dns", "WORD",
+	    "instead: SERVFAIL, TIMEOUT, REFUSED, NXDOMAIN, NODATA" },
+	{ "--stdin", NULL, "JSON lines {\"rr\": [[…]], \"dns\": …}" },
+	{ NULL, NULL, NULL },
+};
+
+static const struct opt sts_parse_opts[] = {
+	{ "--policy-file", "F", "the text of the policy" },
+	{ "--stdin", NULL,
+	    "JSON lines {\"policy_file\": …} or {\"policy\": TEXT}" },
+	{ NULL, NULL, NULL },
+};
+
+static const struct opt sts_match_opts[] = {
+	{ "--pattern", "P…", "an mx pattern; several, or once for each" },
+	{ "--mx", "HOST", "the name in the MX record" },
+	{ "--stdin", NULL, "JSON lines {\"pattern\": […], \"mx\": …}" },
+	{ NULL, NULL, NULL },
+};
+
 const struct command ctl_commands[] = {
 	{ "status", "[detail]", "counters, rates, gauges, processes",
 	    "What the node has done, how fast, what it holds, which of its\n"
@@ -166,6 +188,31 @@ const struct command ctl_commands[] = {
 	    "  printf '{\"id\":1,\"address\":\"a@b\"}\\n' | "
 	    "posternctl addr check --stdin\n",
 	    0, 0, addr_opts, cmd_addr_check },
+	{ "sts txt", "", "what do these _mta-sts TXT records say? (offline)",
+	    "Selects and reads the record as RFC 8461 section 3.1 has it. "
+	    "Needs "
+	    "no\nnode. Always prints JSON. Exit status 0 usable, 1 not, 2 a "
+	    "wrong "
+	    "call.",
+	    "  posternctl sts txt --rr 'v=STSv1; id=20240101;'\n"
+	    "  posternctl sts txt --rr 'v=STSv1; ' 'id=1;' --rr 'v=spf1 -all'\n"
+	    "  posternctl sts txt --dns SERVFAIL\n",
+	    0, 0, sts_txt_opts, cmd_sts_txt },
+	{ "sts parse", "", "is this an MTA-STS policy? (offline)",
+	    "Reads a policy text as RFC 8461 section 3.2 has it. Needs no "
+	    "node.\n"
+	    "Always prints JSON. Exit status 0 valid, 1 invalid, 2 a wrong "
+	    "call.",
+	    "  posternctl sts parse --policy-file mta-sts.txt\n", 0, 0,
+	    sts_parse_opts, cmd_sts_parse },
+	{ "sts match", "", "do these patterns name the host? (offline)",
+	    "Compares mx patterns of a policy with the name of an MX host, in\n"
+	    "order. Needs no node. Always prints JSON. Exit status 0 yes, 1 "
+	    "no,\n"
+	    "2 a wrong call.",
+	    "  posternctl sts match --pattern '*.example.net' --mx "
+	    "mx1.example.net\n",
+	    0, 0, sts_match_opts, cmd_sts_match },
 };
 
 const size_t ctl_n_commands = sizeof(ctl_commands) / sizeof(ctl_commands[0]);

@@ -53,6 +53,33 @@ const char *ctl_socket(struct ctl *ctl);
 
 void ctl_print_json(struct ctl *ctl, const json_t *doc);
 
+/* ---- lines.c: the offline checks --------------------------------------------------- */
+
+enum ctl_kind {
+	CTL_ONE,   /* a string */
+	CTL_LIST,  /* a list of strings; the option repeats */
+	CTL_LISTS, /* a list of lists; the option takes several words */
+};
+
+/* What a question may hold; the option has '-' for '_'. */
+struct ctl_field {
+	const char *name; /* NULL ends the list */
+	enum ctl_kind kind;
+	bool required;
+};
+
+/*
+ * Answer one question, whose fields are as listed (elements of lists are for
+ * the callee to check). Returns the answer and CTL_DONE or CTL_NO; or NULL and
+ * why the question is none, for people.
+ */
+typedef json_t *ctl_answer(struct ctl *ctl, json_t *question, int *ret_code,
+    char *why, size_t why_len);
+
+/* Ask it the question of the options, or with --stdin those of JSON lines. */
+int ctl_check(struct ctl *ctl, const struct args *a,
+    const struct ctl_field *fields, ctl_answer *answer);
+
 /* ---- the commands ------------------------------------------------------------------ */
 
 int cmd_status(struct ctl *ctl, const struct args *a);
@@ -74,5 +101,8 @@ int cmd_reload(struct ctl *ctl, const struct args *a);
 int cmd_drain(struct ctl *ctl, const struct args *a);
 int cmd_dnsflush(struct ctl *ctl, const struct args *a);
 int cmd_addr_check(struct ctl *ctl, const struct args *a);
+int cmd_sts_txt(struct ctl *ctl, const struct args *a);
+int cmd_sts_parse(struct ctl *ctl, const struct args *a);
+int cmd_sts_match(struct ctl *ctl, const struct args *a);
 
 #endif

@@ -98,10 +98,37 @@ test_cases(void **state)
 	}
 }
 
+/* An option that takes several words, up to the next one. */
+static void
+test_more(void **state)
+{
+	static const char *const argv[] = { P, "sts", "txt", "--rr", "a", "b",
+		"--rr", "c", "--json" };
+	static const char *const value[] = { "a", "b", "c" };
+	static const bool more[] = { false, true, false };
+	struct args a;
+	char err[256];
+	int i;
+
+	(void)state;
+	assert_int_equal(
+	    args_parse(ctl_commands, ctl_n_commands, 9,
+		(char *const *)(uintptr_t)argv, &a, err, sizeof(err)),
+	    0);
+	assert_int_equal(a.n_opts, 3);
+	assert_int_equal(a.n_pos, 0);
+	assert_true(a.json);
+	for (i = 0; i < 3; i++) {
+		assert_string_equal(a.opts[i].name, "--rr");
+		assert_string_equal(a.opts[i].value, value[i]);
+		assert_int_equal(a.opts[i].more, more[i]);
+	}
+}
+
 static void
 test_last_wins_and_bound(void **state)
 {
-	const char *argv[64] = { P, "tophosts" };
+	const char *argv[ARGS_OPTS_MAX + 3] = { P, "tophosts" };
 	struct args a;
 	char err[256];
 	int i, n = 2;
@@ -173,6 +200,7 @@ main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(test_cases),
+		cmocka_unit_test(test_more),
 		cmocka_unit_test(test_last_wins_and_bound),
 		cmocka_unit_test(test_durations),
 		cmocka_unit_test(test_table),
