@@ -63,15 +63,18 @@ class Postern:
     """
 
     def __init__(self, world, settings=None, destinations=None, routes=None, gateways=None,
-                 bounce=None, users=None, name="node"):
+                 bounce=None, users=None, name="node", wrap=(), bin_dir=None):
+        """wrap: words before the program (setpriv …, strace -D), which must keep the pid; bin_dir: where to take the
+        programs from instead of build/."""
         self.world = world
+        self.wrap = list(wrap)
+        self.bin_dir = bin_dir
         self.dir = world.tmp.sub(name)
         self.etc = world.tmp.sub(name + "/etc")
         self.address = world.block.address(0, 1)
         self.users = dict(users or {"alice": "wonderland"})
         self.listeners = {}
         self.proc = None
-        self.wrap = []  # words before the program, as of strace -D
         self.log_path = os.path.join(self.dir, "postern.log")
         self.err_path = os.path.join(self.dir, "stderr.log")
         self.hostname = "gw1.world.invalid"
@@ -140,11 +143,14 @@ class Postern:
         self.world.commit()
         self.write()
         mark = self.log_size()
-        self.proc = Proc("postern", [*self.wrap, program("postern"), "run", "-c", self.etc],
+        self.proc = Proc("postern", [*self.wrap, self.program("postern"), "run", "-c", self.etc],
                          self.log_path, err_path=self.err_path, env=self.env())
         poll(lambda: self.running_or_raise() and "postern ready" in self.log_text(mark), timeout,
              lambda: "the line 'postern ready'; the log ends:\n" + self.tail())
         return self
+
+    def program(self, name):
+        return os.path.join(self.bin_dir, name) if self.bin_dir else program(name)
 
     def env(self):
         env = dict(os.environ)

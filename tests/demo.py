@@ -1,0 +1,169 @@
+"""make demo: a tour of Postern on a test internet of its own; nothing leaves this machine.
+
+Starts name servers, mail hosts and a node on loopback addresses, sends the messages of the tour,
+and prints one line for each: what it shows, to whom, and the result as both Postern's log and the
+receiver saw it. Ends by itself: status 0, or 1 when anything was not as expected.
+"""
+import os
+import re
+import sys
+import time
+import traceback
+
+sys.path.insert(0, os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
+
+from tests.world import On, Skip, World, WorldError, bulk, greylist, message  # noqa: E402
+
+SENDER = "alice@sender.test"
+
+
+class Tour:
+    def __init__(self, world):
+        self.w = world
+        self.failed = 0
+        self.count = 0
+        self.bounces = world.mx("mx1.sender.test")
+        world.domain("sender.test", self.bounces)
+        self.node = None
+
+    def line(self, what, rcpts, result):
+        self.count += 1
+        print("%2d  %-34s %-34s %s" % (self.count, what, rcpts, result), flush=True)
+
+    def step(self, what, rcpts, check, data=None, **kw):
+        """Submit, then check(mid) returns what to print, or raises."""
+        rcpts = [rcpts] if isinstance(rcpts, str) else rcpts
+        shown = rcpts[0] if len(rcpts) == 1 else "%d recipients" % len(rcpts)
+        try:
+            mid = self.node.submit(SENDER, rcpts, data, subject=what, **kw)
+            self.line(what, shown, "MID %d: %s" % (mid, check(mid)))
+        except Skip:
+            raise
+        except Exception as e:
+            self.failed += 1
+            self.line(what, shown, "FAILED: %s" % (str(e).splitlines() or [type(e).__name__])[0])
+            traceback.print_exc()
+
+    def skip(self, what, why):
+        self.line(what, "-", "skipped: %s" % why)
+
+    # ---- what is expected, in log and receiver ----
+
+    def delivered(self, rx, n=1, protocol=None, look=None):
+        def check(mid):
+            m = rx.wait_messages(n, 60)[-1]
+            self.node.wait_done(mid, 60)
+            said = self.node.wait_log(r"MID %d RID \[[0-9, ]+\] Response" % mid)[0]
+            got = m.tls.protocol + " " + m.tls.cipher if m.tls else "in clear"
+            if protocol is not None and got.split()[0] != protocol:
+                raise WorldError("receiver saw %s, expected %s" % (got, protocol))
+            if look is not None:
+                look(mid, m)
+            return "delivered %s; %s answered %s" % (got, rx.host, said[said.index("Response") + 9:])
+        return check
+
+    def returned(self, reason, status):
+        def check(mid):
+            log = self.node.wait_log(r"Bounced: DCID \d+ MID %d " % mid)[0]
+            dsn = self.bounces.wait_messages(1, 30, lambda m: status.encode() in m.data and
+                                             reason.encode() in m.data)[0]
+            if dsn.mail_from != "":
+                raise WorldError("the notice has a sender: %r" % dsn.mail_from)
+            self.node.wait_done(mid)
+            return "returned (%s); notice to %s at %s" % (
+                re.search(r"RID 0 - ([0-9.]+)", log).group(1), dsn.rcpts[0], dsn.receiver.host)
+        return check
+
+
+def tour(t):
+    w = t.w
+    tls, grey = w.mx("mx1.tls.test"), w.mx("mx1.grey.test", greylist(1))
+    clear = w.mx("mx1.clear.test", starttls="none")
+    refuse = w.mx("mx1.refuse.test", On("rcpt", "550 5.1.1 no such user here"))
+    backup, big = w.mx("mx2.backup.test"), w.mx("mx1.big.test")
+    several = [w.mx("mx1.several%d.test" % i) for i in (1, 2, 3)]
+    for rx in (tls, grey, clear, refuse, big, *several):
+        w.domain(rx.host.split(".", 1)[1], rx)
+    w.domain("signed.test", w.mx("mx1.signed.test"), signed=True)
+    w.zone("backup.test").mx(10, "mx1.backup.test").a("mx1", w.dead()).mx(20, backup)
+    w.zone("null.test").null_mx()
+    postfix = None
+    try:
+        postfix = w.postfix("mx1.postfix.test", ["postfix.test"])
+        w.zone("postfix.test").mx(10, postfix)
+    except Skip as e:
+        no_postfix = str(e)
+    t.node = w.postern().start()
+    print("Postern listens on %s port %d; its world is 127.%d.0.0/16\n" % (*t.node.smtp, w.block.n))
+
+    t.step("delivered over TLS", "bob@tls.test", t.delivered(tls, protocol="TLSv1.3"),
+           session={"tls": "starttls", "ca_file": w.ca.ca_file, "name": t.node.hostname})
+    t.step("delivered in clear", "bob@clear.test", t.delivered(clear, protocol="in"))
+    t.step("greylisted, then delivered", "bob@grey.test", t.delivered(
+        grey, look=lambda mid, m: t.node.wait_log(r"Delayed: DCID \d+ MID %d .*4\.7\.1" % mid)))
+    t.step("refused, returned to the sender", "nobody@refuse.test",
+           t.returned("nobody@refuse.test", "5.1.1"))
+    t.step("domain that takes no mail (null MX)", "bob@null.test", t.returned("bob@null.test", "5.1.10"))
+    t.step("domain that does not exist", "bob@no-such-domain.test",
+           t.returned("bob@no-such-domain.test", "5.1.2"))
+    t.step("first mail host down, second takes it", "bob@backup.test", t.delivered(backup))
+
+    def all_three(mid):
+        got = [rx.wait_messages(1)[0] for rx in several]
+        t.node.wait_done(mid)
+        if any(len(m.rcpts) != 2 for m in got):
+            raise WorldError("recipients came apart: %r" % got)
+        return "delivered: " + ", ".join("%d at %s" % (len(m.rcpts), m.receiver.host) for m in got)
+    t.step("several recipients, several domains", ["%s@several%d.test" % (u, i) for u in ("bob", "carol")
+                                                   for i in (1, 2, 3)], all_three)
+    data = message(SENDER, ["bob@big.test"], subject="big", body=bulk(20 << 20))
+
+    def same(mid, m):
+        if not m.data.endswith(data):
+            raise WorldError("the message was changed")
+    t.step("20 MB", "bob@big.test", t.delivered(big, look=same), data)
+    if postfix is None:
+        t.skip("Postfix as receiver", no_postfix)
+    else:
+        def in_postfix(mid):
+            stored, = postfix.wait_messages(1)
+            t.node.wait_done(mid)
+            said = t.node.wait_log(r"MID %d RID \[0\] Response" % mid)[0]
+            return "stored by Postfix (%d bytes, %s); it answered %s" % (
+                len(stored), "TLSv1.3" if b"TLSv1.3" in stored else "no TLS",
+                said[said.index("Response") + 9:])
+        t.step("Postfix as receiver", "bob@postfix.test", in_postfix)
+
+    t.node.wait_empty()
+    left, right, m = t.node.conservation()
+    print("\nrecipients: %d accepted + %d generated = %d delivered + %d bounced + %d expired + %d removed "
+          "+ %d queued" % tuple(int(m.get("postern_recipients_" + k, 0)) for k in (
+              "accepted_total", "generated_total", "delivered_total", "bounced_total", "expired_total",
+              "removed_total", "queued")))
+    if left != right:
+        t.failed += 1
+        print("FAILED: the two sides differ")
+    for fault in w.faults():
+        t.failed += 1
+        print("FAILED: the receiver noted: " + fault)
+    t.node.stop()
+
+
+def main():
+    start = time.monotonic()
+    with World() as world:
+        t = Tour(world)
+        try:
+            tour(t)
+        except Exception:
+            t.failed += 1
+            traceback.print_exc()
+        if t.failed and t.node is not None:
+            print("\nPostern's log ends:\n" + t.node.tail(60))
+        print("\n%d messages, %s, %.1f s" % (t.count, "all as expected" if not t.failed else
+                                             "%d FAILED" % t.failed, time.monotonic() - start))
+    sys.exit(1 if t.failed else 0)
+
+
+if __name__ == "__main__":
+    main()
