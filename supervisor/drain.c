@@ -100,6 +100,7 @@ node_drain(struct node *n, int64_t deadline_ms)
 	log_info("draining", "draining: no new mail is taken; deadline %lld s",
 	    (long long)deadline_ms / 1000);
 	n->state = NODE_DRAINING;
+	node_stop_listening(n);
 	for (i = 0; i < n->n_processes; i++)
 		if (n->processes[i].starts > 0)
 			(void)uv_timer_stop(&n->processes[i].restart);

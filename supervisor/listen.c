@@ -148,3 +148,16 @@ node_listen(struct node *n)
 		r = listen_control(n);
 	return r;
 }
+
+void
+node_stop_listening(struct node *n)
+{
+	size_t i;
+
+	/* a socket that stays open here would go on filling its backlog */
+	for (i = 0; i < n->n_sockets; i++)
+		if (n->sockets[i].role == ROLE_SMTPD && n->sockets[i].fd >= 0) {
+			(void)close(n->sockets[i].fd);
+			n->sockets[i].fd = -1;
+		}
+}

@@ -310,7 +310,8 @@ node_close(struct node *n)
 	size_t i;
 
 	for (i = 0; i < n->n_sockets; i++)
-		(void)close(n->sockets[i].fd);
+		if (n->sockets[i].fd >= 0)
+			(void)close(n->sockets[i].fd);
 	if (n->n_sockets > 0)
 		(void)unlink(n->socket_path); /* gone or not: harmless */
 	if (n->queue_fd >= 0)

@@ -96,6 +96,8 @@ int node_open_log(const struct node *n);
 
 /* listen.c: bind every address of the settings. 0 or an exit code. */
 int node_listen(struct node *n);
+/* Close what takes mail; new connections are then refused, not parked. */
+void node_stop_listening(struct node *n);
 
 /* process.c: the children's lives. */
 int processes_plan(struct node *n); /* which ones, from the settings */
