@@ -106,18 +106,47 @@ socket_of_settings(const char *dir, char *ret_path, size_t len)
 	return true;
 }
 
+/*
+ * run_dir of a postern.conf with mistakes in it, or beside a broken table: the
+ * node still runs with its old settings, and just now somebody wants to ask it.
+ * Looks for the one line; ${NAME} is not replaced.
+ */
+static bool
+socket_of_line(const char *dir, char *ret_path, size_t len)
+{
+	char file[PATH_MAX], line[4096], value[PATH_MAX];
+	bool inside = false, found = false;
+	FILE *f;
+
+	(void)snprintf(file, sizeof(file), "%s/postern.conf", dir);
+	f = fopen(file, "re");
+	while (f != NULL && fgets(line, sizeof(line), f) != NULL) {
+		if (line[0] == '[')
+			inside = strncmp(line, "[postern]", 9) == 0;
+		else if (inside &&
+		    sscanf(line, "run_dir = %4000[^\r\n]", value) == 1)
+			found = true;
+	}
+	if (f != NULL)
+		(void)fclose(f);
+	if (found && value[0] == '/')
+		(void)snprintf(ret_path, len, "%s/control.sock", value);
+	return found && value[0] == '/';
+}
+
 const char *
 ctl_socket(struct ctl *ctl)
 {
 	const struct args *a = ctl->args;
+	const char *dir = a->dir != NULL ? a->dir : DEFAULT_DIR;
 
 	if (ctl->socket[0] != '\0')
 		return ctl->socket;
 	if (a->socket != NULL)
 		(void)snprintf(
 		    ctl->socket, sizeof(ctl->socket), "%s", a->socket);
-	else if (!socket_of_settings(a->dir != NULL ? a->dir : DEFAULT_DIR,
-		     ctl->socket, sizeof(ctl->socket))) {
+	else if (!socket_of_settings(dir, ctl->socket, sizeof(ctl->socket)) &&
+	    !socket_of_line(dir, ctl->socket, sizeof(ctl->socket))) {
 		(void)snprintf(
 		    ctl->socket, sizeof(ctl->socket), "%s", DEFAULT_SOCKET);
 		if (a->dir != NULL)

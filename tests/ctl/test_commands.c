@@ -422,6 +422,18 @@ test_socket_of_settings(void **state)
 	if (strstr(r.err, text) == NULL)
 		fail_msg("%s", r.err);
 	run_done(&r);
+	/* mistakes elsewhere do not hide a running node */
+	f = fopen(file, "w");
+	(void)fprintf(f,
+	    "[other]\nrun_dir = /other\n[postern]\nhostnmae = x\n"
+	    "run_dir  =  %s/run\n[listener x]\n",
+	    dir);
+	(void)fclose(f);
+	RUN(&r, "status", "-c", dir);
+	assert_int_equal(r.code, 3);
+	if (strstr(r.err, text) == NULL)
+		fail_msg("%s", r.err);
+	run_done(&r);
 	f = fopen(file, "w");
 	(void)fputs("[postern]\nhostnmae = x\n", f);
 	(void)fclose(f);
