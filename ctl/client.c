@@ -129,9 +129,10 @@ socket_of_line(const char *dir, char *ret_path, size_t len)
 	}
 	if (f != NULL)
 		(void)fclose(f);
-	if (found && value[0] == '/')
-		(void)snprintf(ret_path, len, "%s/control.sock", value);
-	return found && value[0] == '/';
+	if (!found || value[0] != '/' || strlen(value) > 480 || len < 512)
+		return false;
+	(void)snprintf(ret_path, len, "%.480s/control.sock", value);
+	return true;
 }
 
 const char *
