@@ -31,6 +31,7 @@ PKGS := openssl libuv libcares libcurl lmdb jansson libidn2 libmicrohttpd
 PKG_CFLAGS := $(shell pkg-config --cflags $(PKGS) 2>/dev/null)
 LIBS_base     := $(shell pkg-config --libs libuv libidn2 2>/dev/null)
 LIBS_tls      := $(shell pkg-config --libs openssl 2>/dev/null)
+LIBS_curl     := $(shell pkg-config --libs libcurl 2>/dev/null)
 LIBS_json     := $(shell pkg-config --libs jansson 2>/dev/null)
 
 WARN := -Wall -Wextra -Wconversion -Wshadow -Wstrict-prototypes \
@@ -89,7 +90,7 @@ $(foreach c,$(CHILDREN),$(eval SRC_$(c) := $(wildcard $(c)/*.c)))
 
 # Libraries beyond the common ones, by program.
 XLIBS_supervisor := $(LIBS_tls)
-XLIBS_ctl        := $(LIBS_json) $(shell pkg-config --libs libcurl 2>/dev/null)
+XLIBS_ctl        := $(LIBS_json) $(LIBS_curl) $(LIBS_tls)
 XLIBS_smtpd      := $(LIBS_tls) -lcrypt -lpthread
 XLIBS_queue      := $(shell pkg-config --libs lmdb 2>/dev/null) -lpthread
 XLIBS_resolver   := $(shell pkg-config --libs libcares 2>/dev/null)

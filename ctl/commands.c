@@ -73,6 +73,16 @@ static const struct opt sts_match_opts[] = {
 	{ NULL, NULL, NULL },
 };
 
+static const struct opt sts_fetch_opts[] = {
+	{ "--domain", "D", "the recipient domain" },
+	{ "--connect", "IP:PORT", "connect there, whatever DNS says" },
+	{ "--ca", "F",
+	    "trusted certificates (/etc/ssl/certs/ca-certificates.crt)" },
+	{ "--stdin", NULL,
+	    "JSON lines {\"domain\": …, \"connect\": …, \"ca\": …}" },
+	{ NULL, NULL, NULL },
+};
+
 const struct command ctl_commands[] = {
 	{ "status", "[detail]", "counters, rates, gauges, processes",
 	    "What the node has done, how fast, what it holds, which of its\n"
@@ -213,6 +223,18 @@ const struct command ctl_commands[] = {
 	    "  posternctl sts match --pattern '*.example.net' --mx "
 	    "mx1.example.net\n",
 	    0, 0, sts_match_opts, cmd_sts_match },
+	{ "sts fetch", "", "get a domain's MTA-STS policy now",
+	    "Fetches https://mta-sts.DOMAIN/.well-known/mta-sts.txt as the "
+	    "node\n"
+	    "would, with its checks and limits, from this machine. Needs no "
+	    "node,\n"
+	    "asks for no TXT record. Always prints JSON. Exit status 0 a "
+	    "valid\n"
+	    "policy, 1 none, 2 a wrong call.",
+	    "  posternctl sts fetch --domain example.com\n"
+	    "  posternctl sts fetch --domain example.com --connect "
+	    "192.0.2.1:443\n",
+	    0, 0, sts_fetch_opts, cmd_sts_fetch },
 };
 
 const size_t ctl_n_commands = sizeof(ctl_commands) / sizeof(ctl_commands[0]);

@@ -104,5 +104,6 @@ int cmd_addr_check(struct ctl *ctl, const struct args *a);
 int cmd_sts_txt(struct ctl *ctl, const struct args *a);
 int cmd_sts_parse(struct ctl *ctl, const struct args *a);
 int cmd_sts_match(struct ctl *ctl, const struct args *a);
+int cmd_sts_fetch(struct ctl *ctl, const struct args *a);
 
 #endif

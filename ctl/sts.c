@@ -1,15 +1,22 @@
 /*
- * sts.c - sts txt, parse, match: the parsers of MTA-STS, asked one thing each.
- * Offline, for people and corpora; the same code as in the node.
+ * sts.c - sts txt, parse, match, fetch: the parts of MTA-STS, asked one thing
+ * each. For people and corpora, without a node; the same code as in the node.
  */
 #include "ctl/ctl.h"
+#include "lib/base/err.h"
+#include "lib/conf/conf.h"
+#include "lib/dns/dns.h"
+#include "lib/mail/addr.h"
+#include "lib/sts/fetch.h"
 #include "lib/sts/match.h"
 #include "lib/sts/policy.h"
 #include "lib/sts/txt.h"
 
 #include <errno.h>
+#include <netdb.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/socket.h>
 
 /* ---- sts txt ---------------------------------------------------------------------------- */
 
@@ -284,4 +291,219 @@ int
 cmd_sts_match(struct ctl *ctl, const struct args *a)
 {
 	return ctl_check(ctl, a, match_fields, answer_match);
+}
+
+/* ---- sts fetch ---------------------------------------------------------------------------- */
+
+enum {
+	FETCH_TOTAL_MS = 60 * 1000,
+	FETCH_CONNECT_MS = 10 * 1000,
+	CA_MAX = 16 * 1024 * 1024,
+};
+
+static const char default_ca[] = "/etc/ssl/certs/ca-certificates.crt";
+
+static const struct ctl_field fetch_fields[] = {
+	{ "domain", CTL_ONE, true },
+	{ "connect", CTL_ONE, false },
+	{ "ca", CTL_ONE, false },
+	{ NULL, CTL_ONE, false },
+};
+
+struct fetch_plan {
+	char domain[ADDR_DOMAIN_MAX + 1];
+	struct sts_addr addrs[STS_FETCH_ADDRS_MAX];
+	size_t n_addrs;
+	const struct conf_nets *allow;
+	struct sts_fetch_settings set;
+	uint8_t *ca;
+	json_t *out;
+};
+
+/* "127.0.0.1:443", "[::1]:443" */
+static int
+parse_connect(const char *text, struct sts_addr *ret_addr, uint16_t *ret_port)
+{
+	const char *colon = strrchr(text, ':');
+	char ip[64], *end;
+	unsigned long port;
+	size_t len;
+
+	if (colon == NULL || colon[1] < '0' || colon[1] > '9')
+		return -1;
+	port = strtoul(colon + 1, &end, 10);
+	len = (size_t)(colon - text);
+	if (text[0] == '[' && len > 2 && text[len - 1] == ']') {
+		text++;
+		len -= 2;
+	}
+	if (*end != '\0' || port == 0 || port > 65535 || len >= sizeof(ip))
+		return -1;
+	memcpy(ip, text, len);
+	ip[len] = '\0';
+	*ret_port = (uint16_t)port;
+	return sts_addr_parse(ip, ret_addr);
+}
+
+static int
+read_ca(struct fetch_plan *plan, const char *path)
+{
+	FILE *f = fopen(path, "re");
+	int r = -1;
+
+	if (f == NULL)
+		return -1;
+	plan->ca = malloc(CA_MAX);
+	if (plan->ca != NULL) {
+		plan->set.ca = plan->ca;
+		plan->set.ca_len = fread(plan->ca, 1, CA_MAX, f);
+		r = ferror(f) ? -1 : 0;
+	}
+	(void)fclose(f);
+	return r;
+}
+
+/* The system's own resolver: this program is no part of a node. */
+static void
+look_up(struct fetch_plan *plan, const struct sts_fetcher *fetcher)
+{
+	char buf[STS_HOST_SIZE];
+	const char *host = sts_fetcher_host(fetcher, plan->domain, buf);
+	struct addrinfo hints = { .ai_socktype = SOCK_STREAM }, *list = NULL,
+			*ai;
+	struct sts_addr *a;
+
+	if (host == NULL || getaddrinfo(host, NULL, &hints, &list) != 0)
+		return;
+	for (ai = list; ai != NULL && plan->n_addrs < STS_FETCH_ADDRS_MAX;
+	     ai = ai->ai_next) {
+		a = &plan->addrs[plan->n_addrs++];
+		a->family = ai->ai_family;
+		if (ai->ai_family == AF_INET)
+			memcpy(a->ip,
+			    &((struct sockaddr_in *)(void *)ai->ai_addr)
+				 ->sin_addr,
+			    4);
+		else
+			memcpy(a->ip,
+			    &((struct sockaddr_in6 *)(void *)ai->ai_addr)
+				 ->sin6_addr,
+			    16);
+	}
+	freeaddrinfo(list);
+}
+
+static void
+on_fetched(void *arg, struct sts_fetch_result *res)
+{
+	struct fetch_plan *plan = arg;
+	const char *outcome = res->why == STS_FETCH_OK ? "policy"
+	    : res->why == STS_FETCH_INVALID	       ? "policy-invalid"
+						       : "fetch-error";
+
+	plan->out = json_pack("{s:s, s:s?, s:s, s:s}", "outcome", outcome,
+	    "tlsrpt_result", sts_fetch_tlsrpt(res->why), "result",
+	    sts_fetch_why_word(res->why), "reason", res->reason);
+	if (res->why != STS_FETCH_OK) {
+		(void)json_object_set_new(plan->out, "mode", json_null());
+		(void)json_object_set_new(plan->out, "max_age", json_null());
+		(void)json_object_set_new(plan->out, "mx", json_array());
+		return;
+	}
+	(void)json_object_set_new(
+	    plan->out, "mode", json_string(sts_mode_word(res->policy.mode)));
+	(void)json_object_set_new(plan->out, "max_age",
+	    json_integer((json_int_t)res->policy.max_age_s));
+	(void)json_object_set_new(plan->out, "mx", patterns(&res->policy));
+}
+
+/* Allows the address that the caller named, whatever it is. */
+static int
+take_connect(struct fetch_plan *plan, const char *text)
+{
+	static const struct conf_net any[] = { { .family = AF_INET },
+		{ .family = AF_INET6 } };
+	static const struct conf_nets all = { 2, any };
+
+	plan->allow = &all;
+	plan->n_addrs = 1;
+	return parse_connect(text, &plan->addrs[0], &plan->set.port);
+}
+
+static int
+plan_fetch(struct fetch_plan *plan, json_t *question, char *why, size_t why_len)
+{
+	const json_t *domain = json_object_get(question, "domain"),
+		     *connect = json_object_get(question, "connect"),
+		     *ca = json_object_get(question, "ca");
+	const char *ca_file = ca != NULL ? json_string_value(ca) : default_ca;
+
+	plan->set.total_ms = FETCH_TOTAL_MS;
+	plan->set.connect_ms = FETCH_CONNECT_MS;
+	plan->set.port = 443;
+	if (addr_domain_normalise(json_string_value(domain),
+		json_string_length(domain), plan->domain) < 0 ||
+	    plan->domain[0] == '[' || strlen(plan->domain) > DNS_NAME_MAX)
+		(void)snprintf(why, why_len, "domain: '%.128s' is none",
+		    json_string_value(domain));
+	else if (connect != NULL &&
+	    take_connect(plan, json_string_value(connect)) < 0)
+		(void)snprintf(why, why_len,
+		    "connect: found '%.128s', wanted IP:PORT",
+		    json_string_value(connect));
+	else if (read_ca(plan, ca_file) < 0)
+		(void)snprintf(
+		    why, why_len, "%.128s: %s", ca_file, strerror(errno));
+	else
+		return 0;
+	return -1;
+}
+
+static json_t *
+answer_fetch(
+    struct ctl *ctl, json_t *question, int *ret_code, char *why, size_t why_len)
+{
+	struct fetch_plan plan = { .n_addrs = 0 };
+	struct sts_fetcher *fetcher = NULL;
+	struct sts_fetch *fetch;
+	uv_loop_t loop;
+	int r;
+
+	(void)ctl;
+	if (plan_fetch(&plan, question, why, why_len) < 0) {
+		free(plan.ca);
+		return NULL;
+	}
+	(void)uv_loop_init(&loop);
+	r = sts_fetch_library_init();
+	if (r == 0)
+		r = sts_fetcher_new(&loop, &plan.set, &fetcher);
+	if (r == 0 && plan.n_addrs == 0)
+		look_up(&plan, fetcher);
+	if (r == 0)
+		r = sts_fetch_start(fetcher, plan.domain, plan.addrs,
+		    plan.n_addrs, plan.allow, on_fetched, &plan, &fetch);
+	while (r == 0 && plan.out == NULL)
+		(void)uv_run(&loop, UV_RUN_ONCE);
+	sts_fetcher_free(fetcher);
+	(void)uv_run(&loop, UV_RUN_DEFAULT);
+	(void)uv_loop_close(&loop);
+	free(plan.ca);
+	if (r < 0)
+		(void)snprintf(why, why_len, "%s%s",
+		    r == PE_TLS ? "no certificate in the CA file: " : "",
+		    err_str(r));
+	else
+		*ret_code = strcmp(json_string_value(
+				       json_object_get(plan.out, "outcome")),
+				"policy") == 0
+		    ? CTL_DONE
+		    : CTL_NO;
+	return plan.out;
+}
+
+int
+cmd_sts_fetch(struct ctl *ctl, const struct args *a)
+{
+	return ctl_check(ctl, a, fetch_fields, answer_fetch);
 }

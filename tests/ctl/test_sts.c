@@ -104,6 +104,36 @@ test_match(void **state)
 	expect(&r, 2, "");
 }
 
+/* What a fetch believes is tested in tests/lib/sts/test_fetch.c. */
+static void
+test_fetch(void **state)
+{
+	static const char *const wrong[] = { "127.0.0.1",
+		"127.0.0.1:", "127.0.0.1:0", "127.0.0.1:65536", "127.0.0.1:1x",
+		"a:1", "[127.0.0.1:1" };
+	struct run r;
+	size_t i;
+
+	(void)state;
+	RUN(&r, "sts", "fetch");
+	expect(&r, 2, "");
+	RUN(&r, "sts", "fetch", "--domain", "[192.0.2.1]");
+	expect(&r, 2, "");
+	RUN(&r, "sts", "fetch", "--domain", "a.example", "--connect",
+	    "127.0.0.1:1", "--ca", "/nonexistent/ca");
+	expect(&r, 2, "");
+	RUN(&r, "sts", "fetch", "--domain", "a.example", "--connect",
+	    "127.0.0.1:1", "--ca", "/dev/null");
+	assert_non_null(strstr(r.err, "no certificate"));
+	expect(&r, 2, "");
+	for (i = 0; i < sizeof(wrong) / sizeof(wrong[0]); i++) {
+		RUN(&r, "sts", "fetch", "--domain", "a.example", "--connect",
+		    wrong[i]);
+		assert_non_null(strstr(r.err, "wanted IP:PORT"));
+		expect(&r, 2, "");
+	}
+}
+
 static void
 test_lines(void **state)
 {
@@ -163,6 +193,7 @@ main(void)
 		cmocka_unit_test(test_txt),
 		cmocka_unit_test(test_parse),
 		cmocka_unit_test(test_match),
+		cmocka_unit_test(test_fetch),
 		cmocka_unit_test(test_lines),
 	};
 
