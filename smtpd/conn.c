@@ -26,6 +26,7 @@
 static void conn_close(struct conn *c);
 static void on_read(uv_stream_t *stream, ssize_t nread, const uv_buf_t *buf);
 static void update(struct conn *c);
+static void refuse(struct conn *c, const char *why);
 
 /* ---- what the session asks for ------------------------------------------------ */
 
@@ -215,6 +216,12 @@ conn_close(struct conn *c)
 	if (c->closing)
 		return;
 	c->closing = true;
+	if (c->stage == CONN_ASKED) {
+		TAILQ_REMOVE(&d->asked, c, room_link);
+		(void)child_permit_cancel(d->child, c->icid);
+	}
+	if (c->permit != 0)
+		(void)child_permit_free(d->child, c->permit);
 	peer_queue_unwait(&d->queue, c);
 	if (c->s != NULL) {
 		session_free(c->s);
@@ -227,7 +234,8 @@ conn_close(struct conn *c)
 	tls_free(c->tls);
 	c->tls = NULL;
 	buf_done(&c->rest);
-	limits_drop(&d->limits, c->limit);
+	if (c->limit != NULL)
+		limits_drop(&d->limits, c->limit);
 	site_unref(c->site);
 	TAILQ_REMOVE(&d->conns, c, link);
 	d->n_conns--;
@@ -579,7 +587,8 @@ linger(struct conn *c)
 			return; /* once more when it is written */
 	}
 	c->stage = CONN_LINGER;
-	c->deadline_ms = clock_mono_ms() + LINGER_MS;
+	c->deadline_ms =
+	    clock_mono_ms() + (c->d->draining ? LINGER_DRAIN_MS : LINGER_MS);
 	buf_reset(&c->rest, 0);
 	if (uv_shutdown(&c->shutdown, (uv_stream_t *)&c->tcp, on_shutdown) < 0)
 		conn_close(c);
@@ -590,9 +599,9 @@ linger(struct conn *c)
 static int64_t
 deadline(const struct conn *c)
 {
-	return c->stage == CONN_HANDSHAKE || c->stage == CONN_LINGER
-	    ? c->deadline_ms
-	    : session_deadline_ms(c->s);
+	return c->stage == CONN_PLAIN || c->stage == CONN_TLS
+	    ? session_deadline_ms(c->s)
+	    : c->deadline_ms;
 }
 
 static void
@@ -606,6 +615,9 @@ on_timer(uv_timer_t *timer)
 		return;
 	}
 	switch (c->stage) {
+	case CONN_ASKED:
+		refuse(c, "Not now, try again later");
+		return;
 	case CONN_LINGER:
 		conn_close(c);
 		return;
@@ -630,7 +642,8 @@ static void
 update(struct conn *c)
 {
 	bool want = c->stage == CONN_LINGER || c->stage == CONN_HANDSHAKE ||
-	    (session_wants(c->s) == SESSION_READ && !c->writing);
+	    (c->stage != CONN_ASKED && !c->writing &&
+		session_wants(c->s) == SESSION_READ);
 	int64_t at = deadline(c), now;
 
 	if (want && !c->reading)
@@ -670,8 +683,17 @@ conn_turn(struct conn *c)
 void
 conn_drain(struct conn *c, bool now)
 {
-	if (c->closing || c->stage == CONN_LINGER)
+	if (c->closing)
 		return;
+	if (c->stage == CONN_LINGER) {
+		c->deadline_ms = clock_mono_ms() + LINGER_DRAIN_MS;
+		update(c);
+		return;
+	}
+	if (c->stage == CONN_ASKED) {
+		refuse(c, "Shutting down");
+		return;
+	}
 	if (c->stage == CONN_HANDSHAKE) {
 		conn_lost(c, "shutting down");
 		return;
@@ -711,63 +733,153 @@ copy_address(union conf_addr *to, const struct sockaddr *sa)
 		memcpy(&to->in, sa, sizeof(to->in));
 }
 
-/* Over a limit: say so and close. Rare events are logged each, floods not. */
+/* Over a limit: say so. Rare ones are logged each, floods not. */
 static void
-refuse(struct acceptor *a, int fd, const char *address, const char *why)
+log_refused(const struct conn *c, const char *why)
 {
-	const char *host = a->site->l->hostname != NULL
-	    ? a->site->l->hostname
-	    : a->site->conf->node.hostname;
+	struct smtpd *d = c->d;
 	uint32_t skipped = 0;
-	char line[400];
-	int n;
 
-	if (log_limit_ok(&a->d->limit_log, 10, 10 * 1000, &skipped))
-		log_info("refused",
-		    "REJECT listener %s address %s: %s (%u more before)",
-		    a->name, address, why, skipped);
-	if (a->site->l->tls != CONF_LTLS_IMPLICIT) {
-		n = snprintf(line, sizeof(line), "421 %s %s\r\n", host, why);
-		(void)send(fd, line, (size_t)n, MSG_NOSIGNAL | MSG_DONTWAIT);
-	}
-	(void)close(fd);
+	if (log_limit_ok(&d->limit_log, 20, 10 * 1000, &skipped))
+		log_event(LOG_INFO, "refused",
+		    &(struct log_fields){
+			.icid = c->icid, .address = c->address, .reason = why },
+		    "ICID %llu REJECT listener %s address %s: %s (%u more "
+		    "before)",
+		    (unsigned long long)c->icid, c->site->l->name, c->address,
+		    why, skipped);
 }
 
-/* The numbers and the limits; NULL: refused, the socket is closed. */
-static struct conn *
-conn_new(struct acceptor *a, int fd, const struct sockaddr *sa)
+static void
+refuse(struct conn *c, const char *why)
 {
-	const struct conf_listener *l = a->site->l;
-	struct smtpd *d = a->d;
-	struct conn *c = calloc(1, sizeof(*c));
-	enum limit_answer answer = LIMIT_MEMORY;
-	char address[48] = "";
+	char line[400];
+	uv_buf_t b;
+	int n;
 
-	if (c != NULL) {
-		copy_address(&c->peer, sa);
-		format_address(&c->peer, c->address, sizeof(c->address));
-		memcpy(address, c->address, sizeof(address));
-		answer = limits_take(&d->limits, a->number, &c->peer.sa,
-		    l->max_connections, l->max_connections_per_client,
-		    &c->limit);
+	log_refused(c, why);
+	if (c->site->l->tls != CONF_LTLS_IMPLICIT) {
+		n = snprintf(line, sizeof(line), "421 %s %s\r\n",
+		    c->site->l->hostname != NULL ? c->site->l->hostname
+						 : c->site->conf->node.hostname,
+		    why);
+		b = uv_buf_init(line, (unsigned)n);
+		/* a new socket takes one line, or nobody is there */
+		(void)uv_try_write((uv_stream_t *)&c->tcp, &b, 1);
 	}
-	switch (answer) {
-	case LIMIT_OK:
+	conn_close(c);
+}
+
+static void
+refuse_limit(struct conn *c, bool listener)
+{
+	if (listener)
+		c->d->stats.refused_listener++;
+	else
+		c->d->stats.refused_client++;
+	refuse(c,
+	    listener ? "Too many connections"
+		     : "Too many connections from you");
+}
+
+/* The client is in: session, TLS or greeting. */
+static void
+begin(struct conn *c)
+{
+	struct session_client client = { .icid = c->icid,
+		.conf = c->site->conf,
+		.listener = c->site->l,
+		.sa = &c->peer.sa,
+		.address = c->address,
+		.local_address = c->local };
+	uv_os_fd_t fd;
+	bool early;
+	char byte;
+
+	c->d->stats.connections++;
+	c->stage = CONN_PLAIN;
+	if (session_new(&client, &ops, c, &c->s) < 0) {
+		conn_close(c);
+		return;
+	}
+	if (c->site->l->tls == CONF_LTLS_IMPLICIT) {
+		if (!start_tls(c))
+			return;
+	} else {
+		c->greeted = true;
+		early = uv_fileno((uv_handle_t *)&c->tcp, &fd) == 0 &&
+		    recv(fd, &byte, 1, MSG_PEEK | MSG_DONTWAIT) > 0;
+		session_start(c->s, early);
+	}
+	conn_turn(c);
+}
+
+/*
+ * There are several intake processes and one limit: the supervisor counts. A
+ * lone process counts by itself.
+ */
+static bool
+is_alone(const struct smtpd *d)
+{
+	return d->child->conf->node.smtpd_workers == 1;
+}
+
+static void
+ask(struct conn *c)
+{
+	const struct conf_listener *l = c->site->l;
+	char listener[300], client[360];
+	struct ctl_permit_ask m = { .n_keys = 2,
+		.keys = { { listener, l->max_connections },
+		    { client, l->max_connections_per_client } } };
+
+	(void)snprintf(listener, sizeof(listener), "intake:%s", l->name);
+	(void)snprintf(
+	    client, sizeof(client), "intake:%s/%s", l->name, c->address);
+	c->stage = CONN_ASKED;
+	c->deadline_ms = clock_mono_ms() + ASK_MS;
+	TAILQ_INSERT_TAIL(&c->d->asked, c, room_link);
+	if (child_permit_ask(c->d->child, c->icid, &m) < 0) {
+		refuse(c, "Not now, try again later");
+		return;
+	}
+	update(c);
+}
+
+/* Answers come in the order of asking: it is the first one. */
+static struct conn *
+asked(struct smtpd *d, uint64_t icid)
+{
+	struct conn *c;
+
+	TAILQ_FOREACH(c, &d->asked, room_link)
+	if (c->icid == icid)
 		return c;
-	case LIMIT_LISTENER:
-		d->stats.refused_listener++;
-		refuse(a, fd, address, "Too many connections");
-		break;
-	case LIMIT_CLIENT:
-		d->stats.refused_client++;
-		refuse(a, fd, address, "Too many connections from you");
-		break;
-	case LIMIT_MEMORY:
-		refuse(a, fd, address, "Out of memory");
-		break;
-	}
-	free(c);
-	return NULL;
+	return NULL; /* it left, and the request with it */
+}
+
+void
+conn_permitted(struct smtpd *d, uint64_t icid, uint64_t permit)
+{
+	struct conn *c = asked(d, icid);
+
+	if (c == NULL)
+		return;
+	TAILQ_REMOVE(&d->asked, c, room_link);
+	c->permit = permit;
+	begin(c);
+}
+
+void
+conn_not_permitted(struct smtpd *d, uint64_t icid, uint32_t key)
+{
+	struct conn *c = asked(d, icid);
+
+	if (c == NULL)
+		return;
+	TAILQ_REMOVE(&d->asked, c, room_link);
+	c->stage = CONN_PLAIN; /* nothing to cancel */
+	refuse_limit(c, key == 0);
 }
 
 static int
@@ -787,9 +899,9 @@ open_handles(struct conn *c, int fd)
 		c->handles++;
 		r = uv_tcp_open(&c->tcp, fd);
 	}
+	c->tcp.data = c->timer.data = c->write.data = c->shutdown.data = c;
 	if (r < 0)
 		return r;
-	c->tcp.data = c->timer.data = c->write.data = c->shutdown.data = c;
 	(void)uv_tcp_nodelay(&c->tcp, 1);
 	if (getsockname(fd, (struct sockaddr *)&ss, &len) == 0) {
 		copy_address(&local, (struct sockaddr *)&ss);
@@ -798,54 +910,46 @@ open_handles(struct conn *c, int fd)
 	return 0;
 }
 
+/* libuv fails here only without memory; what was initialised is closed. */
 static void
 free_unopened(struct conn *c)
 {
-	/* libuv fails here only without memory or descriptors; what was
-	 * initialised is closed like the rest */
-	limits_drop(&c->d->limits, c->limit);
 	site_unref(c->site);
 	if (c->handles == 0) {
 		free(c);
 		return;
 	}
-	c->tcp.data = c->timer.data = c;
 	c->closing = true;
 	if (c->handles > 1)
 		uv_close((uv_handle_t *)&c->timer, on_closed);
 	uv_close((uv_handle_t *)&c->tcp, on_closed);
 }
 
-void
-conn_accept(struct acceptor *a, int fd, const struct sockaddr *sa)
+static struct conn *
+conn_new(struct acceptor *a, int fd, const struct sockaddr *sa)
 {
 	struct smtpd *d = a->d;
-	struct conn *c = conn_new(a, fd, sa);
-	struct session_client client;
-	bool early, implicit;
-	char byte;
+	struct conn *c = calloc(1, sizeof(*c));
 
-	if (c == NULL)
-		return;
+	if (c == NULL) {
+		(void)close(fd);
+		return NULL;
+	}
 	c->d = d;
 	c->site = site_ref(a->site);
-	c->icid = peer_queue_id(&d->queue, ID_ICID);
+	c->stage = CONN_PLAIN;
 	buf_init(&c->rest, READ_BUF);
 	buf_init(&c->wire, TLS_OUT_MAX);
+	copy_address(&c->peer, sa);
+	format_address(&c->peer, c->address, sizeof(c->address));
 	if (open_handles(c, fd) < 0) {
 		(void)close(fd);
 		free_unopened(c);
-		return;
+		return NULL;
 	}
-	client = (struct session_client){ .icid = c->icid,
-		.conf = c->site->conf,
-		.listener = c->site->l,
-		.sa = &c->peer.sa,
-		.address = c->address,
-		.local_address = c->local };
+	c->icid = peer_queue_id(&d->queue, ID_ICID);
 	TAILQ_INSERT_TAIL(&d->conns, c, link);
 	d->n_conns++;
-	d->stats.connections++;
 	if (d->n_conns >= d->max_conns) {
 		log_warn("connections_full",
 		    "smtpd: %zu clients, as many as descriptors allow; others "
@@ -853,18 +957,34 @@ conn_accept(struct acceptor *a, int fd, const struct sockaddr *sa)
 		    d->n_conns);
 		listen_pause(d, PAUSE_FULL);
 	}
-	if (session_new(&client, &ops, c, &c->s) < 0) {
-		conn_close(c);
+	return c;
+}
+
+void
+conn_accept(struct acceptor *a, int fd, const struct sockaddr *sa)
+{
+	struct conn *c = conn_new(a, fd, sa);
+	const struct conf_listener *l;
+
+	if (c == NULL)
 		return;
+	l = c->site->l;
+	switch (limits_take(&a->d->limits, a->number, &c->peer.sa,
+	    l->max_connections, l->max_connections_per_client, &c->limit)) {
+	case LIMIT_OK:
+		if (is_alone(a->d))
+			begin(c);
+		else
+			ask(c);
+		break;
+	case LIMIT_LISTENER:
+		refuse_limit(c, true);
+		break;
+	case LIMIT_CLIENT:
+		refuse_limit(c, false);
+		break;
+	case LIMIT_MEMORY:
+		refuse(c, "Out of memory");
+		break;
 	}
-	implicit = c->site->l->tls == CONF_LTLS_IMPLICIT;
-	if (implicit) {
-		if (!start_tls(c))
-			return;
-	} else {
-		c->greeted = true;
-		early = recv(fd, &byte, 1, MSG_PEEK | MSG_DONTWAIT) > 0;
-		session_start(c->s, early);
-	}
-	conn_turn(c);
 }

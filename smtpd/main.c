@@ -130,6 +130,21 @@ on_drain(struct child *c, void *arg, int64_t deadline_ms)
 	smtpd_check_drained(d);
 }
 
+static void
+on_permit_grant(struct child *c, void *arg, uint64_t req_id, uint64_t permit_id)
+{
+	(void)c;
+	conn_permitted(arg, req_id, permit_id);
+}
+
+static void
+on_permit_wait(struct child *c, void *arg, uint64_t req_id,
+    const struct ctl_permit_wait *m)
+{
+	(void)c;
+	conn_not_permitted(arg, req_id, m->key);
+}
+
 static const struct child_spec spec = {
 	.role = ROLE_SMTPD,
 	.setup = setup,
@@ -137,6 +152,8 @@ static const struct child_spec spec = {
 	.on_peer = on_peer,
 	.on_reload = on_reload,
 	.on_drain = on_drain,
+	.on_permit_grant = on_permit_grant,
+	.on_permit_wait = on_permit_wait,
 };
 
 int
@@ -145,6 +162,7 @@ main(int argc, char **argv)
 	struct smtpd *d = &smtpd;
 
 	TAILQ_INIT(&d->conns);
+	TAILQ_INIT(&d->asked);
 	peer_queue_init(&d->queue, d);
 	d->paused = PAUSE_QUEUE; /* until the channel and numbers are there */
 	d->spare_fd = -1;

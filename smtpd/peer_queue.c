@@ -17,11 +17,14 @@
 #include "smtpd/smtpd.h"
 
 enum {
-	LEASE_MIN = 500,
+	LEASE_MIN = 1000,
+	LEASE_PATIENCE_MS = 10 * 1000, /* then the question was lost */
 	LEASE_MAX = 20000,
 	LEASE_QUICK_MS = 1000,	   /* used up sooner: ask for more next time */
 	BACKLOG_MAX = 1024 * 1024, /* of envelopes waiting to be sent */
 };
+
+static void on_room(void *peer);
 
 /* ---- numbers --------------------------------------------------------------- */
 
@@ -32,7 +35,8 @@ ask_ids(struct peer_queue *q, enum id_kind kind)
 	struct ids_ask m = { kind, 0 };
 	int64_t now = clock_mono_ms();
 
-	if (l->asked || !ipc_chan_is_up(q->chan) || l->left[1] > 0 ||
+	if ((l->asked && now - l->asked_ms < LEASE_PATIENCE_MS) ||
+	    !ipc_chan_is_up(q->chan) || l->left[1] > 0 ||
 	    (l->left[0] > 0 && l->left[0] > l->size / 2))
 		return;
 	if (l->size == 0)
@@ -101,12 +105,13 @@ on_ids_grant(void *peer, struct ipc_msg *m, struct ipc_rd *rd)
 	if (l->left[0] == 0) {
 		l->next[0] = g.first;
 		l->left[0] = g.count;
-	} else {
+	} else if (l->left[1] == 0) {
 		l->next[1] = g.first;
 		l->left[1] = g.count;
-	}
+	} /* else it is one too many, asked for twice; numbers are plenty */
 	ask_ids(q, g.kind);
 	check_ready(q);
+	on_room(q); /* MAIL may wait for a number */
 	return 0;
 }
 

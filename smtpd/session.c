@@ -38,6 +38,7 @@ state_ms(const struct session *s, enum session_state state)
 	case SS_DATA:
 	case SS_BDAT:
 		return s->c.listener->data_timeout_ms;
+	case SS_MAIL:
 	case SS_BEGIN:
 	case SS_COMMIT:
 		return SESSION_QUEUE_TIMEOUT_MS;
@@ -78,6 +79,7 @@ session_wants(const struct session *s)
 		return SESSION_CLOSE;
 	case SS_STARTTLS:
 		return SESSION_STARTTLS;
+	case SS_MAIL:
 	case SS_BEGIN:
 		return SESSION_ROOM;
 	case SS_COMMIT:
@@ -473,6 +475,9 @@ step(struct session *s, const uint8_t *p, size_t len, bool *ret_go)
 
 	*ret_go = true;
 	switch (s->state) {
+	case SS_MAIL:
+		*ret_go = session_mail(s);
+		return 0;
 	case SS_BEGIN:
 		*ret_go = session_begin(s);
 		return 0;
@@ -623,6 +628,9 @@ session_timeout(struct session *s)
 	case SS_AUTH_WAIT:
 		s->ops->auth_cancel(s->arg);
 		session_auth_done(s, SESSION_AUTH_BUSY);
+		break;
+	case SS_MAIL:
+		session_no_mid(s);
 		break;
 	case SS_BEGIN:
 		session_fail(s, 451, SMTP_STATUS(4, 3, 0),

@@ -52,7 +52,8 @@ enum session_auth {
 struct session_ops {
 	/* Are new messages taken? *ret_text is the queue's reason, borrowed. */
 	enum session_queue (*queue_state)(void *arg, const char **ret_text);
-	/* A message id from the lease; 0: none is there. */
+	/* A message id from the lease; 0: none is there, and the caller calls
+	 * session_input() when there is. */
 	uint64_t (*mid_take)(void *arg);
 	/* May the frames of one envelope be sent now? false: wait, the caller
 	 * calls session_input() when there is room. */

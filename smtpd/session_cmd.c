@@ -227,13 +227,23 @@ on_mail(struct session *s, const struct smtp_command *cmd)
 		    "Too many open transactions, try again later");
 		return;
 	}
-	t->mid = s->ops->mid_take(s->arg);
-	if (t->mid == 0) {
-		session_txn_end(s, NULL);
-		session_reply(s, 451, ST(4, 3, 0),
-		    "No message number at hand, try again later");
-		return;
+	session_set_state(s, SS_MAIL);
+}
+
+bool
+session_mail(struct session *s)
+{
+	struct txn *t = s->txn;
+	const char *why;
+
+	if (s->ops->queue_state(s->arg, &why) == SESSION_QUEUE_DOWN) {
+		session_no_mid(s);
+		return true;
 	}
+	t->mid = s->ops->mid_take(s->arg);
+	if (t->mid == 0)
+		return false;
+	session_set_state(s, SS_COMMAND);
 	log_event(LOG_INFO, "message_start",
 	    &(struct log_fields){ .icid = s->c.icid, .mid = t->mid },
 	    "Start MID %llu ICID %llu", (unsigned long long)t->mid,
@@ -246,6 +256,16 @@ on_mail(struct session *s, const struct smtp_command *cmd)
 	    "MID %llu ICID %llu From: <%s>", (unsigned long long)t->mid,
 	    (unsigned long long)s->c.icid, LOG_Q(t->sender));
 	session_reply(s, 250, ST(2, 1, 0), "Sender ok");
+	return true;
+}
+
+void
+session_no_mid(struct session *s)
+{
+	session_set_state(s, SS_COMMAND);
+	session_txn_end(s, NULL);
+	session_reply(
+	    s, 451, ST(4, 3, 0), "Queue is not there, try again later");
 }
 
 /* ---- RCPT ------------------------------------------------------------------ */

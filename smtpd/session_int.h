@@ -18,6 +18,7 @@ enum session_state {
 	SS_AUTH_LINE, /* a line of the AUTH dialogue is next */
 	SS_AUTH_WAIT, /* the check runs */
 	SS_SKIP,      /* the rest of a bad line is thrown away */
+	SS_MAIL,      /* MAIL waits for a message number */
 	SS_BEGIN,     /* DATA or BDAT waits for room for the envelope */
 	SS_DATA,      /* message data until the dot */
 	SS_BDAT,      /* message data by count */
@@ -111,6 +112,10 @@ void session_rejected(struct session *s);
 
 /* session_cmd.c */
 void session_command(struct session *s, const char *line, size_t len);
+/* MAIL goes on when there is a number; false: there is none now */
+bool session_mail(struct session *s);
+/* No number comes: 451. */
+void session_no_mid(struct session *s);
 const char *session_hostname(const struct session *s);
 
 /* session_data.c */

@@ -36,6 +36,8 @@ enum {
 	ENVELOPES_MAX = 128 * 1024 * 1024, /* bytes of all open envelopes */
 	FDS_KEPT = 64, /* descriptors that are not for clients */
 	LINGER_MS = 3000,
+	LINGER_DRAIN_MS = 300,	  /* the same at shutdown */
+	ASK_MS = 5 * 1000,	  /* for the supervisor to count a client */
 	LINGER_MAX = 1024 * 1024, /* bytes read after the last reply */
 };
 
@@ -208,11 +210,17 @@ void peer_admin_set(struct peer_admin *p, struct smtpd *d, int fd);
 
 /* ---- conn.c ------------------------------------------------------------------ */
 
-enum conn_stage { CONN_PLAIN, CONN_HANDSHAKE, CONN_TLS, CONN_LINGER };
+enum conn_stage {
+	CONN_ASKED, /* the supervisor counts it; no session yet */
+	CONN_PLAIN,
+	CONN_HANDSHAKE,
+	CONN_TLS,
+	CONN_LINGER,
+};
 
 struct conn {
 	TAILQ_ENTRY(conn) link;
-	TAILQ_ENTRY(conn) room_link;
+	TAILQ_ENTRY(conn) room_link; /* in that line, or among the asked */
 	bool in_room_line;
 	bool reading, writing, closing, eof;
 	bool greeted;	 /* implicit TLS: not before the handshake */
@@ -225,8 +233,9 @@ struct conn {
 	struct submission *sub;
 	struct auth_job *job;
 	struct limit_client *limit;
+	uint64_t permit; /* 0: none */
 	uint64_t icid;
-	int64_t deadline_ms; /* of handshake and linger */
+	int64_t deadline_ms; /* of asking, handshake and linger */
 	int64_t timer_ms;    /* when the timer fires; 0: not armed */
 	size_t lingered;     /* bytes read since the last reply */
 	struct buf rest;     /* input that the session did not take yet */
@@ -240,8 +249,11 @@ struct conn {
 	char local[48];
 };
 
-/* Take the socket (always). A client over a limit gets 421 here. */
+/* Take the socket (always). A client over a limit gets 421. */
 void conn_accept(struct acceptor *a, int fd, const struct sockaddr *sa);
+/* The supervisor's answers; the request id is the ICID. */
+void conn_permitted(struct smtpd *d, uint64_t icid, uint64_t permit);
+void conn_not_permitted(struct smtpd *d, uint64_t icid, uint32_t key);
 /* Go on after an answer, room, or the end of a write. */
 void conn_turn(struct conn *c);
 /* 421 as soon as no message is open, or now. */
@@ -268,6 +280,7 @@ struct smtpd {
 	uv_timer_t fds_timer;
 	int spare_fd; /* closed to accept one more when there are none */
 	struct conn_list conns;
+	struct conn_list asked; /* in the order of asking */
 	size_t n_conns, max_conns;
 	size_t envelopes; /* bytes, see ENVELOPES_MAX */
 	struct limits limits;

@@ -30,7 +30,7 @@ enum { REPLY_MAX = 1024 * 1024, ASK_AGAIN_MS = 1000 };
 enum {
 	WHEN_STARTING = 1,
 	WHEN_READY = 2,
-	WHEN_DELIVER = 4,
+	WHEN_PERMITS = 4, /* deliver and smtpd */
 	WHEN_ADMIN = 8,
 };
 
@@ -41,7 +41,9 @@ state_of(void *peer)
 
 	if (p->state == PROCESS_STARTING)
 		return WHEN_STARTING;
-	return WHEN_READY | (p->role == ROLE_DELIVER ? WHEN_DELIVER : 0) |
+	return WHEN_READY |
+	    (p->role == ROLE_DELIVER || p->role == ROLE_SMTPD ? WHEN_PERMITS
+							      : 0) |
 	    (p->role == ROLE_ADMIN ? WHEN_ADMIN : 0);
 }
 
@@ -157,6 +159,13 @@ control_granted(void *arg, uint32_t holder, uint64_t req_id, uint64_t permit_id)
 		send_grant(&n->processes[holder], req_id, permit_id);
 }
 
+/* Connections out and clients in are counted apart. */
+static struct ledger *
+ledger_of(const struct process *p)
+{
+	return p->role == ROLE_SMTPD ? p->node->intake : p->node->ledger;
+}
+
 static int
 on_permit_ask(void *peer, struct ipc_msg *m, struct ipc_rd *rd)
 {
@@ -167,8 +176,8 @@ on_permit_ask(void *peer, struct ipc_msg *m, struct ipc_rd *rd)
 
 	if (ctl_permit_ask_decode(rd, &msg) < 0)
 		return PE_PROTO;
-	switch (ledger_ask(p->node->ledger, p->holder, m->req_id, &msg,
-	    &permit_id, &wait.key)) {
+	switch (ledger_ask(
+	    ledger_of(p), p->holder, m->req_id, &msg, &permit_id, &wait.key)) {
 	case LEDGER_GRANTED:
 		send_grant(p, m->req_id, permit_id);
 		return 0;
@@ -179,6 +188,9 @@ on_permit_ask(void *peer, struct ipc_msg *m, struct ipc_rd *rd)
 	default:
 		break;
 	}
+	/* a client is not kept waiting at a limit: smtpd tells it so */
+	if (p->role == ROLE_SMTPD)
+		ledger_cancel(p->node->intake, p->holder, m->req_id);
 	ctl_permit_wait_encode(
 	    ipc_send_begin(p->chan, CTL_PERMIT_WAIT, m->req_id), &wait);
 	return ipc_send_end(p->chan, -1);
@@ -193,11 +205,11 @@ on_permit_free(void *peer, struct ipc_msg *m, struct ipc_rd *rd)
 	if (ctl_permit_free_decode(rd, &msg) < 0)
 		return PE_PROTO;
 	if (msg.permit_id == 0) {
-		ledger_cancel(p->node->ledger, p->holder, m->req_id);
+		ledger_cancel(ledger_of(p), p->holder, m->req_id);
 		return 0;
 	}
 	/* a permit that is not its own is a broken rule */
-	return ledger_release(p->node->ledger, p->holder, msg.permit_id) == 0
+	return ledger_release(ledger_of(p), p->holder, msg.permit_id) == 0
 	    ? 0
 	    : PE_PROTO;
 }
@@ -347,8 +359,8 @@ static const struct ipc_rule rules[] = {
 	{ CTL_READY,        3,   1024, WHEN_STARTING, 0,    on_ready },
 	{ CTL_CONFIG_DONE,  12,  1024, WHEN_READY,    0,    on_config_done },
 	{ CTL_BROKEN,       8,   1024, IPC_ANY,       0,    on_broken },
-	{ CTL_PERMIT_ASK,   8,   8192, WHEN_DELIVER,  0,    on_permit_ask },
-	{ CTL_PERMIT_FREE,  8,   8,    WHEN_DELIVER,  0,    on_permit_free },
+	{ CTL_PERMIT_ASK,   8,   8192, WHEN_PERMITS,  0,    on_permit_ask },
+	{ CTL_PERMIT_FREE,  8,   8,    WHEN_PERMITS,  0,    on_permit_free },
 	{ ADM_CALL,         18,  4096, WHEN_ADMIN,    0,    on_adm_call },
 };
 /* clang-format on */

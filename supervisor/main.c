@@ -159,7 +159,8 @@ run(const char *dir)
 		goto out;
 	n->ledger =
 	    ledger_new(n->conf->delivery.max_connections, control_granted, n);
-	if (n->ledger == NULL || open_loop(n) < 0)
+	n->intake = ledger_new(UINT32_MAX, control_granted, n);
+	if (n->ledger == NULL || n->intake == NULL || open_loop(n) < 0)
 		fatal("event loop: %s", strerror(errno));
 	for (i = 0; i < n->n_processes; i++)
 		process_start(&n->processes[i]);

@@ -319,5 +319,6 @@ node_close(struct node *n)
 	if (n->lock_fd >= 0)
 		(void)close(n->lock_fd);
 	ledger_free(n->ledger);
+	ledger_free(n->intake);
 	conf_unref(n->conf);
 }

@@ -435,6 +435,7 @@ process_exited(struct node *n, pid_t pid, int status)
 	ipc_chan_free(p->chan);
 	p->chan = NULL;
 	ledger_drop_holder(n->ledger, p->holder);
+	ledger_drop_holder(n->intake, p->holder);
 	if (n->state == NODE_DRAINING || n->state == NODE_LEAVING) {
 		node_drain_step(n);
 		return;

@@ -77,7 +77,8 @@ struct node {
 	size_t n_processes;
 	struct node_socket sockets[SOCKETS_MAX];
 	size_t n_sockets;
-	struct ledger *ledger;
+	struct ledger *ledger; /* of outbound connections */
+	struct ledger *intake; /* of clients, for all smtpd together */
 	uint64_t restarts;
 
 	uv_signal_t sigchld, sigterm, sigint, sighup;

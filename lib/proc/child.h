@@ -71,7 +71,7 @@ struct child_spec {
 	/* take nothing new; call child_done() when all is finished. Called
 	 * once. */
 	void (*on_drain)(struct child *c, void *arg, int64_t deadline_ms);
-	/* replies to permit requests (deliver only); req_id as asked */
+	/* replies to permit requests (deliver, smtpd); req_id as asked */
 	void (*on_permit_grant)(
 	    struct child *c, void *arg, uint64_t req_id, uint64_t permit_id);
 	void (*on_permit_wait)(struct child *c, void *arg, uint64_t req_id,
@@ -102,7 +102,7 @@ void child_peer_broken(
 int child_as_user(struct child *c);
 int child_as_root(struct child *c);
 
-/* Permits (deliver): ask, give back, give up waiting. 0 or an ipc error. */
+/* Permits (deliver, smtpd): ask, give back, give up waiting. 0 or an ipc error. */
 int child_permit_ask(
     struct child *c, uint64_t req_id, const struct ctl_permit_ask *m);
 int child_permit_free(struct child *c, uint64_t permit_id);

@@ -133,7 +133,10 @@ void ctl_permit_grant_encode(
     struct ipc_wr *w, const struct ctl_permit_grant *m);
 int ctl_permit_grant_decode(struct ipc_rd *r, struct ctl_permit_grant *ret);
 
-/* The request waits in order behind this key; a grant follows, or the child
+/* From smtpd the same messages count clients (keys "intake:LISTENER" and
+ * "intake:LISTENER/ADDRESS"): WAIT then means no, and nothing is kept.
+ *
+ * The request waits in order behind this key; a grant follows, or the child
  * gives up with PERMIT_FREE{0} and the same request id. retry_ms > 0: the
  * waiting room is full; ask again then, nothing is kept. */
 struct ctl_permit_wait {

@@ -487,8 +487,17 @@ test_queue(void **state)
 	assert_non_null(
 	    memmem(buf_data(&k.out), buf_len(&k.out), "disk full", 9));
 	k.queue = SESSION_QUEUE_READY;
+	/* no number: MAIL waits for one, but not for ever */
 	k.no_mids = true;
-	expect(&k, MAIL, "451/4.3.0");
+	expect(&k, MAIL, "");
+	assert_int_equal(session_wants(k.s), SESSION_ROOM);
+	assert_int_equal(session_input(k.s, RCPT, strlen(RCPT)), 0);
+	k.no_mids = false;
+	expect(&k, RCPT "RSET\r\n", "250/2.1.0 250/2.1.5 250/2.0.0");
+	k.no_mids = true;
+	expect(&k, MAIL, "");
+	session_timeout(k.s);
+	expect(&k, NULL, "451/4.3.0");
 	k.no_mids = false;
 	k.reserve_max = 100;
 	expect(&k, MAIL, "452/4.3.1");
