@@ -123,7 +123,8 @@ show(FILE *out, json_t *doc)
 		show_line(
 		    out, WIDTH, plain[i][0], json_object_get(doc, plain[i][1]));
 	show_flat(out, "route", json_object_get(doc, "route"), "none");
-	show_flat(out, "control", json_object_get(doc, "control"), "-");
+	(void)fputs("control\n", out);
+	show_tree(out, 2, json_object_get(doc, "control"));
 	show_flat(out, "MTA-STS", json_object_get(doc, "sts"), "-");
 	json_array_foreach(json_object_get(doc, "limits"), i, h)
 	    show_flat(out, i == 0 ? "limits" : "", h, "-");

@@ -36,6 +36,18 @@ struct list_column {
 	const char *key;
 };
 
+static char *
+cell_of(const json_t *item, const char *key)
+{
+	const json_t *v = json_object_get(item, key);
+
+	if (strcmp(key, "sender") == 0 && json_is_string(v) &&
+	    json_string_length(v) == 0)
+		return strdup("<>"); /* a notice */
+	return json_is_string(v) || strcmp(key, "mid") == 0 ? show_value(v)
+							    : show_count(v);
+}
+
 static void
 show_list(FILE *out, const json_t *list, const struct list_column *cols,
     size_t n, int indent)
@@ -98,10 +110,11 @@ static const struct {
 	    "postern_smtpd_messages_total{result=\"accepted\"}" },
 	{ "messages refused",
 	    "postern_smtpd_messages_total{result=\"refused\"}" },
+	{ "connections out", "postern_delivery_connections_total" },
+	{ "attempts deferred", "postern_deferrals_total" },
 	{ "recipients accepted", "postern_recipients_accepted_total" },
 	{ "  generated (notices)", "postern_recipients_generated_total" },
 	{ "  delivered", "postern_recipients_delivered_total" },
-	{ "  deferred attempts", "postern_recipients_deferred_total" },
 	{ "  bounced", "postern_recipients_bounced_total" },
 	{ "  expired", "postern_recipients_expired_total" },
 	{ "  removed", "postern_recipients_removed_total" },

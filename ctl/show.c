@@ -49,6 +49,8 @@ put_value(FILE *f, const json_t *v)
 
 	switch (v == NULL ? JSON_NULL : json_typeof(v)) {
 	case JSON_STRING:
+		if (json_string_length(v) == 0)
+			(void)fputc('-', f);
 		put_escaped(f, json_string_value(v), json_string_length(v));
 		break;
 	case JSON_INTEGER:

@@ -336,7 +336,7 @@ test_lists(void **state)
 	assert_string_equal(r.out,
 	    "              mid  rid  state     tries  next attempt  sender  "
 	    "recipient\n"
-	    "72057594037927937    0  deferred      3  -                     "
+	    "72057594037927937    0  deferred      3  -             <>      "
 	    "b\xc3\xbc@x\\x1b[2J\n"
 	    "                5   10  queued        0  -             a@b     "
 	    "c@d\n"
@@ -367,7 +367,7 @@ test_explain(void **state)
 	assert_int_equal(r.code, 1); /* not delivered now */
 	assert_non_null(strstr(r.out, "route          none\n"));
 	assert_non_null(
-	    strstr(r.out, "control        entry DEFAULT, tls preferred\n"));
+	    strstr(r.out, "control\n  entry  DEFAULT\n  tls    preferred\n"));
 	assert_non_null(strstr(r.out, "  10 mx1.d: attempt, TLS level dane\n"));
 	assert_non_null(strstr(r.out, "won   dane  RFC 7672  usable TLSA\n"));
 	assert_non_null(
@@ -453,6 +453,7 @@ test_show(void **state)
 		const char *json, *want, *count;
 	} rows[] = {
 		{ "null", "-", "-" },
+		{ "\"\"", "-", "-" },
 		{ "true", "yes", "yes" },
 		{ "1234567", "1234567", "1,234,567" },
 		{ "-123456", "-123456", "-123,456" },
