@@ -54,21 +54,15 @@ show_list(FILE *out, const json_t *list, const struct list_column *cols,
 {
 	struct show_column heads[16];
 	struct show_table *t;
-	const json_t *item;
 	size_t i, k;
 
 	for (k = 0; k < n; k++)
 		heads[k] = cols[k].column;
 	t = show_table_new(heads, n);
-	json_array_foreach(list, i, item) for (k = 0; k < n; k++)
-	{
-		const json_t *v = json_object_get(item, cols[k].key);
-
-		show_cell(t,
-		    json_is_string(v) || strcmp(cols[k].key, "mid") == 0
-			? show_value(v)
-			: show_count(v));
-	}
+	for (i = 0; i < json_array_size(list); i++)
+		for (k = 0; k < n; k++)
+			show_cell(
+			    t, cell_of(json_array_get(list, i), cols[k].key));
 	show_table_print(t, out, indent);
 }
 
