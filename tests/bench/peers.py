@@ -111,7 +111,6 @@ smtp_tls_session_cache_database = btree:${data_directory}/smtp_scache
 smtpd_tls_security_level = may
 smtpd_tls_chain_files = %(key)s, %(chain)s
 smtpd_tls_auth_only = yes
-cyrus_sasl_config_path = %(sasl)s
 smtpd_sasl_local_domain = bench
 """
 
@@ -190,12 +189,13 @@ class PostfixPeer:
             os.chmod(os.path.join(d, "queue", sub), mode)
         os.chmod(os.path.join(d, "queue", "private"), 0o700)
         os.chown(os.path.join(d, "data"), owner.pw_uid, owner.pw_gid)
-        sasl = sasl_password(world.tmp.path, "bench")
+        # Debian's Postfix looks into the directory of its configuration
+        shutil.copytree(sasl_password(world.tmp.path, "bench"), d + "/sasl")
         cert = world.ca.issue(["postfix.bench.test", address])
         with open(d + "/transport", "w") as f:
             for kind, s in sinks.items():
                 f.write(".%s.bench.test smtp:[%s]:%d\n" % (kind, *s.address))
-        values = {"dir": d, "address": address, "sasl": sasl, "key": cert.key,
+        values = {"dir": d, "address": address, "key": cert.key,
                   "chain": cert.chain, **self.ports}
         with open(d + "/main.cf", "w") as f:
             f.write(MAIN % values)
