@@ -160,11 +160,13 @@ $(B)/tests/%: tests/%.c $(LIBA) $(PROCLIBS)
 		$(filter $(B)/proc-$(word 2,$(subst /, ,$<)).a,$(PROCLIBS)) \
 		$(LIBA) $(XLIBS_all) $(LIBS_base) -lcmocka
 
+# fuzz_<process>_<what> links that process too.
 $(B)/fuzz/%: tests/fuzz/%.c $(LIBA) $(PROCLIBS)
 	@mkdir -p $(@D)
 	$(call SAY,LINK,$@)
 	$(Q)$(CC) $(ALL_CFLAGS) -MMD -MP -MF $@.d $(ALL_LDFLAGS) -fsanitize=fuzzer -o $@ $< \
-		$(PROCLIBS) $(LIBA) $(XLIBS_all) $(LIBS_base)
+		$(filter $(B)/proc-$(word 2,$(subst _, ,$*)).a,$(PROCLIBS)) \
+		$(LIBA) $(XLIBS_all) $(LIBS_base)
 
 -include $(shell find build/$(MODE) -name '*.d' 2>/dev/null)
 

@@ -1,5 +1,5 @@
 /*
- * fuzz_http_head.c - the look at a request head: whole and in two pieces it says
+ * fuzz_admin_http.c - the look at a request head: whole and in two pieces it says
  * the same, and what passes has none of the marks of smuggling.
  */
 #include "admin/http_head.h"
