@@ -37,6 +37,21 @@ def delivered(node, mx, domain, **kw):
     return got
 
 
+def most_open(node, rx):
+    """Connections open to rx at one time. By the log, whose lines are written before a permit goes
+    back: a host may see the end of one connection after the beginning of the next."""
+    n, most, mine = 0, 0, set()
+    for line in node.log_text().splitlines():
+        found = re.search(r"New SMTP DCID (\d+) .*address %s " % re.escape(rx.address), line)
+        if found:
+            mine.add(found.group(1))
+            n += 1
+        found = re.search(r"DCID (\d+) close", line)
+        n -= found is not None and found.group(1) in mine
+        most = max(most, n)
+    return most
+
+
 def bounced(node, domain, status):
     mid = send(node, "a@" + domain)
     line = node.wait_log(r"Bounced: DCID \d+ MID %d " % mid)[0]
@@ -349,7 +364,7 @@ def messages_per_connection(w, node):
     for i in range(5):
         send(node, "r%d@few.test" % i)
     mx.wait_messages(5)
-    equal(mx.max_open, 1)
+    equal(most_open(node, mx), 1)
     equal(max(len([c for c in conn.commands if c[0] == "MAIL"]) for conn in mx.conns), 2)
 
 
@@ -609,9 +624,9 @@ def limits_hold_over_all_workers(w, shared):
             c.send(SENDER, "r%d@s%d.test" % (i, i % 4))
     mx.wait_messages(60)
     site.wait_messages(60)
-    equal(mx.max_open <= 2, True, "connections to lim.test: %d" % mx.max_open)
-    equal(site.max_open <= 2, True, "connections to the site: %d" % site.max_open)
     node.wait_empty()
+    for rx in mx, site:
+        equal(most_open(node, rx), 2, "connections to %s" % rx.host)
 
 
 @test

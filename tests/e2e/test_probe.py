@@ -118,6 +118,25 @@ ask("half a header", "ipc-frame", {"wire": head[:15]}, error="the header is not 
 ask("a frame too long", "ipc-frame", {"wire": "\xff" + head[1:]},
     error="the header is malformed or the frame too long")
 
+mx1 = {"host": "mx1.example.com", "preference": 10, "addresses": ["192.0.2.1", "2001:db8::1"]}
+ask("verdict: no host", "verdict", {"facts": {"mx_security": "indeterminate"}, "id": 3}, id=3,
+    outcome="defer", reason="dns-indeterminate", hosts=[])
+ask("verdict: a loop", "verdict", {"facts": {"hosts": [{**mx1, "host": "gw.example.net"}]}},
+    outcome="fail", reason="mail-loop", status="5.4.6")
+ask("verdict: a word that is none", "verdict", {"facts": {"hosts": [{**mx1, "security": "sure"}]}},
+    error="security: not known, or not of its form")
+_, got, _ = run("verdict", [
+    {"facts": {"hosts": [{**mx1, "preference": 20}, {**mx1, "host": "mx0.example.com"}]},
+     "settings": {"tls": "required"}},
+    {"facts": {"hosts": [{**mx1, "tlsa": {"state": "indeterminate"}}], "sts": {
+        "state": "policy", "mode": "enforce", "mx": ["*.example.com"]}}},
+    {"facts": {"hosts": [mx1]}, "flags": ["requiretls"]}])
+ok("verdict: order and level", [(h["host"], h["level"]) for h in got[0]["hosts"]] ==
+   [("mx0.example.com", "encrypt"), ("mx1.example.com", "encrypt")], str(got[0]))
+ok("verdict: doubt is never downgraded", (got[1]["outcome"], got[1]["hosts"][0]["verdict"],
+   got[1]["hosts"][0]["reason"]) == ("defer", "skip", "tlsa-indeterminate"), str(got[1]))
+ok("verdict: REQUIRETLS waits", got[2]["reason"] == "requiretls-missing", str(got[2]))
+
 for name, args in [("no subcommand", []), ("unknown subcommand", ["x", "--stdin"]),
                    ("without --stdin", ["smtp-reply"])]:
     p = subprocess.run([PROBE] + args, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE,

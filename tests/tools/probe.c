@@ -25,6 +25,7 @@
 #include "lib/smtp/data.h"
 #include "lib/smtp/ehlo.h"
 #include "lib/smtp/reply.h"
+#include "tests/tools/probe_verdict.h"
 
 /* Bytes that came in or go out. */
 struct bytes {
@@ -587,6 +588,10 @@ static const struct subcommand subcommands[] = {
 	    { { "files", JSON_OBJECT, true },
 		{ "domain", JSON_STRING, false } } },
 	{ "ipc-frame", run_frame, { { "wire", JSON_STRING, true } } },
+	{ "verdict", run_verdict,
+	    { { "settings", JSON_OBJECT, false },
+		{ "facts", JSON_OBJECT, true },
+		{ "flags", JSON_ARRAY, false } } },
 };
 
 enum { SUBCOMMANDS = sizeof(subcommands) / sizeof(subcommands[0]) };
