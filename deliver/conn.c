@@ -524,6 +524,7 @@ judge_tls(struct conn *c)
 	tls_info(t, &info);
 	tls_link_prove(c->link_tls, &proved);
 	set_proof(c, &proved, info.protocol);
+	c->resumed = proved.resumed;
 	why = verdict_satisfied(vh, &c->proof);
 	if (why == REASON_NONE) {
 		c->d->n.tls_ok++;
@@ -702,7 +703,7 @@ pull(struct conn *c)
 static bool
 may_pull(const struct conn *c)
 {
-	return c->pull_req == 0 && c->dest != NULL &&
+	return c->pull_req == 0 && c->dest != NULL && !c->leaving &&
 	    c->dest->state == DEST_ST_OPEN && c->dest->ready > 0 &&
 	    c->n_started < message_limit(c) && queue_is_up(c->d);
 }
@@ -726,7 +727,9 @@ next_message(struct conn *c)
 {
 	struct mail *m;
 
-	while ((m = TAILQ_FIRST(&c->mails)) != NULL &&
+	if (c->dest == NULL || c->dest->state == DEST_ST_ENDING)
+		c->leaving = true;
+	while (!c->leaving && (m = TAILQ_FIRST(&c->mails)) != NULL &&
 	    c->n_started < message_limit(c)) {
 		TAILQ_REMOVE(&c->mails, m, link);
 		if (m->msg.read == NULL) {
@@ -739,8 +742,8 @@ next_message(struct conn *c)
 		}
 		mail_free(m);
 	}
-	if (c->dest == NULL || c->dest->state == DEST_ST_ENDING ||
-	    c->n_started >= message_limit(c)) {
+	if (c->leaving || c->n_started >= message_limit(c)) {
+		return_mails(c); /* others need not wait for our QUIT */
 		c->state = CONN_TALK;
 		session_quit(c->session);
 	} else if (c->pull_req != 0) {
@@ -817,6 +820,7 @@ conn_leave(struct conn *c)
 {
 	struct dest *dst = c->dest;
 
+	c->leaving = true;
 	switch (c->state) {
 	case CONN_PERMIT:
 	case CONN_DCID:
@@ -833,16 +837,55 @@ conn_leave(struct conn *c)
 		drive(c);
 		break;
 	case CONN_TALK:
-		/* before the first message: nothing is lost. Else it leaves
-		 * by itself after the message */
-		if (c->current == NULL)
+		/* before the first message nothing is lost; else it leaves by
+		 * itself when the session is ready again */
+		if (c->n_started == 0) {
 			session_quit(c->session);
-		if (c->current == NULL)
 			drive(c);
+		}
 		break;
 	case CONN_CLOSING:
 		break;
 	}
+}
+
+/* Where the address stands among the host's; n_addrs when it does not. */
+static size_t
+address_at(const struct facts_host *h, const union conf_addr *a)
+{
+	size_t i;
+
+	for (i = 0; i < h->n_addrs; i++)
+		if (memcmp(&h->addrs[i], a, sizeof(*a)) == 0)
+			break;
+	return i;
+}
+
+void
+conn_adopt(struct conn *c, struct plan *plan)
+{
+	const struct facts_host *h = conn_host(c)->host;
+	const struct verdict *v = plan->verdict;
+	size_t i, at = 0;
+
+	for (i = 0; i < v->n_hosts; i++) {
+		const struct facts_host *other = v->hosts[i].host;
+
+		at = address_at(other, &c->addr);
+		if (v->hosts[i].attempt && other->port == h->port &&
+		    at < other->n_addrs && strcmp(other->name, h->name) == 0)
+			break;
+	}
+	/* one that still opens is held to the verdict it began under */
+	if (i == v->n_hosts || c->n_started == 0 || c->plan->env != plan->env ||
+	    verdict_satisfied(&v->hosts[i], &c->proof) != REASON_NONE) {
+		conn_leave(c);
+		return;
+	}
+	plan_unref(c->plan);
+	c->plan = plan_ref(plan);
+	c->host = i;
+	c->addr_at = at;
 }
 
 /* ---- events ------------------------------------------------------------------------------------------------- */

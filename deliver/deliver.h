@@ -201,12 +201,16 @@ struct dest {
 	uint32_t mailmax;     /* learnt: messages per connection, 0: unknown */
 	uint32_t turn;	      /* for hosts that take turns */
 	bool told_up;
+	bool stale; /* DNS could not renew the plan: no new connections by it */
 	bool running, rerun; /* dest_run() is at work; come back */
 	struct memo *memo;
 };
 
 void dest_offer(struct deliver *d, const struct hand_offer *m);
 void dest_more(struct deliver *d, const struct hand_more *m);
+/* The settings changed: what is open leaves after its message, and the next
+ * connections are made by the new ones. */
+void dest_reload(struct deliver *d);
 /* Finish what is open there and release it (CLOSE, drain, lost queue). */
 void dest_close(struct dest *dst);
 struct dest *dest_find(struct deliver *d, uint64_t id);
@@ -246,7 +250,9 @@ struct conn {
 	size_t host; /* index in plan->verdict */
 	size_t addr_at;
 	union conf_addr addr;
-	bool clear; /* TLS is not tried */
+	bool clear;   /* TLS is not tried */
+	bool leaving; /* no more messages on it */
+	bool resumed;
 	enum conn_state state;
 
 	uint64_t permit_req, permit, dcid;
@@ -284,6 +290,9 @@ void conn_have_dcid(struct conn *c); /* ids came; asks again itself */
 void conn_wake(struct conn *c);
 /* Leave: at once when nothing is open there, else after the message. */
 void conn_leave(struct conn *c);
+/* The facts were asked for anew: does what this connection proved satisfy the
+ * new verdict? Then it goes on under it, else it leaves. */
+void conn_adopt(struct conn *c, struct plan *plan);
 /* Cut off, nothing is told to anyone. */
 void conn_abort(struct conn *c);
 /* Answers to its pull. */

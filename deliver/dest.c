@@ -318,7 +318,33 @@ conclude_down(struct dest *dst)
 		    status[0] == '4' ? status : "4.4.1", text, host);
 }
 
+static uint32_t
+good_others(const struct dest *dst, const struct conn *self)
+{
+	const struct conn *c;
+	uint32_t n = 0;
+
+	LIST_FOREACH(c, &dst->conns, link)
+	if (c != self && conn_is_good(c))
+		n++;
+	return n;
+}
+
 /* ---- facts ------------------------------------------------------------------------------------------ */
+
+/* Hold the open connections to the new verdict (DESIGN 5). */
+static void
+adopt_all(struct dest *dst)
+{
+	struct conn *c, *next;
+
+	dst->running = true; /* what closes now must not change the list */
+	for (c = LIST_FIRST(&dst->conns); c != NULL; c = next) {
+		next = LIST_NEXT(c, link);
+		conn_adopt(c, dst->plan);
+	}
+	dst->running = false;
+}
 
 static void
 on_plan(void *arg, struct plan *plan)
@@ -336,14 +362,57 @@ on_plan(void *arg, struct plan *plan)
 		    "out of memory for the facts", "");
 		return;
 	}
+	if (plan->verdict->outcome == VERDICT_DEFER &&
+	    plan->verdict->reason == REASON_DNS_INDETERMINATE &&
+	    good_others(dst, NULL) > 0) {
+		/* doubt ends no connection that proved itself, but no new one
+		 * is made until there is an answer */
+		dst->stale = true;
+		dst->plan->until_ms = clock_mono_ms() + PLAN_MIN_S * 1000;
+		plan_unref(plan);
+		free(hosts);
+		dest_run(dst);
+		return;
+	}
+	dst->stale = false;
 	plan_unref(dst->plan);
 	free(dst->hosts);
 	dst->plan = plan;
 	dst->hosts = hosts;
-	if (plan->verdict->outcome != VERDICT_DELIVER)
+	if (plan->verdict->outcome != VERDICT_DELIVER) {
 		conclude_verdict(dst);
-	else
+		return;
+	}
+	adopt_all(dst);
+	dest_run(dst);
+}
+
+void
+dest_reload(struct deliver *d)
+{
+	struct dest *dst;
+	struct conn *c, *next;
+
+	LIST_FOREACH(dst, &d->dests, all)
+	{
+		gather_cancel(dst->gather); /* it asks by the old ones */
+		dst->gather = NULL;
+		if (dst->plan != NULL)
+			dst->plan->until_ms = 0;
+		dst->running = true; /* the list of destinations stays */
+		for (c = LIST_FIRST(&dst->conns); c != NULL; c = next) {
+			next = LIST_NEXT(c, link);
+			conn_leave(c);
+		}
+		dst->running = false;
+	}
+	/* now each decides anew, and may go back to queue */
+	for (dst = LIST_FIRST(&d->dests); dst != NULL;) {
+		struct dest *following = LIST_NEXT(dst, all);
+
 		dest_run(dst);
+		dst = following;
+	}
 }
 
 /* ---- choosing ------------------------------------------------------------------------------------------ */
@@ -427,7 +496,8 @@ run_once(struct dest *dst)
 	wake_idle(dst);
 	if (dst->n_conns >= wanted_conns(dst) || dst->gather != NULL)
 		return;
-	if (dst->plan == NULL || clock_mono_ms() >= dst->plan->until_ms) {
+	if (dst->plan == NULL || clock_mono_ms() >= dst->plan->until_ms ||
+	    (dst->stale && dst->n_conns == 0)) {
 		dst->gather = gather_start(dst->d, dst->d->env, dst->domain,
 		    dst->gateway, on_plan, dst);
 		if (dst->gather == NULL && dst->n_conns == 0)
@@ -435,6 +505,8 @@ run_once(struct dest *dst)
 			    "out of memory for the facts", "");
 		return;
 	}
+	if (dst->stale)
+		return;
 	while (dst->n_conns < wanted_conns(dst) && pick(dst, &host)) {
 		if (conn_new(dst, host, dst->hosts[host].addr_at,
 			dst->hosts[host].clear) == NULL)
@@ -462,18 +534,6 @@ dest_run(struct dest *dst)
 }
 
 /* ---- how connections fare ----------------------------------------------------------------------------------- */
-
-static uint32_t
-good_others(const struct dest *dst, const struct conn *self)
-{
-	const struct conn *c;
-	uint32_t n = 0;
-
-	LIST_FOREACH(c, &dst->conns, link)
-	if (c != self && conn_is_good(c))
-		n++;
-	return n;
-}
 
 /* The state of the host that a connection went to, or NULL when the plan has
  * changed since. */

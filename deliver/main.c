@@ -117,6 +117,7 @@ on_reload(struct child *c, void *arg, const struct conf *old_conf,
 		return r;
 	env_unref(d->env);
 	d->env = env;
+	dest_reload(d);
 	return 0;
 }
 

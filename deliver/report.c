@@ -1,6 +1,6 @@
 /*
  * report.c - the log lines of connections and attempts, in the words that
- * operators of this field search for (docs/log-lines.md). One line per end of
+ * operators of this field search for (docs/operator.md). One line per end of
  * an attempt: "Message done", "Delayed" or "Bounced".
  *
  * Text from outside goes through LOG_Q or report_reply(). Never decides.
@@ -68,7 +68,7 @@ report_tls(const struct conn *c, const struct verdict_host *vh,
 {
 	struct log_fields f = conn_fields(c);
 	enum verdict_level proven = verdict_proven(&c->proof);
-	char name[DNS_NAME_SIZE + 8] = "", resumed[16] = "";
+	char name[DNS_NAME_SIZE + 8] = "";
 	const char *unverified = "";
 
 	if (proven == LEVEL_ENCRYPT && vh->record)
@@ -88,7 +88,8 @@ report_tls(const struct conn *c, const struct verdict_host *vh,
 	    "DCID %llu TLS success protocol %s cipher %s for %s level %s%s%s "
 	    "rule %s%s",
 	    (unsigned long long)c->dcid, protocol, cipher, c->plan->domain,
-	    verdict_level_name(proven), unverified, name, vh->rule, resumed);
+	    verdict_level_name(proven), unverified, name, vh->rule,
+	    c->resumed ? " resumed" : "");
 }
 
 void

@@ -179,6 +179,20 @@ def our_own_name_is_a_loop(w, node):
 
 
 @test
+def both_families(w, shared):
+    four, six = w.mx("mx4.fam.test"), w.mx("mx1.fam.test", address="::1")
+    zone = w.zone("fam.test").mx(10, "mx1.fam.test").a("mx1", four.address, "::1")
+    zone = w.zone("fam6.test").mx(10, "mx1.fam.test")
+    zone = w.zone("fall.test").mx(10, "mx1.fall.test").a("mx1", w.dead(), "::1")
+    w.commit()
+    node = w.postern(settings=QUICK, destinations={
+        "fam6.test": {"ip_preference": "prefer-ipv6"}}).start()
+    delivered(node, four, "fam.test")
+    delivered(node, six, "fam6.test")
+    delivered(node, six, "fall.test")  # IPv4 preferred, and dead
+
+
+@test
 def address_literal(w, node):
     mx = w.mx("literal.test")
     mid = send(node, "a@[%s]" % mx.address)
@@ -660,9 +674,9 @@ def reload_changes_what_comes_next(w, shared):
     mx = w.mx("mx1.re.test", starttls="none")
     w.domain("re.test", mx)
     w.commit()
-    node = w.postern(settings=QUICK).start()
+    # the connection stays open, and the facts stay fresh: neither may carry the next message
+    node = w.postern(settings={**QUICK, "delivery": {"idle": "60s"}}).start()
     delivered(node, mx, "re.test")
-    mx.wait_idle()
     node.destinations["re.test"] = {"tls": "required"}
     node.reload()
     node.wait_log(r"settings|reload", n=1)
