@@ -483,6 +483,14 @@ wake_idle(struct dest *dst)
 	}
 }
 
+/* Facts, when there are none, or when their time is over. */
+static bool
+needs_plan(const struct dest *dst)
+{
+	return dst->plan == NULL || clock_mono_ms() >= dst->plan->until_ms ||
+	    (dst->stale && dst->n_conns == 0);
+}
+
 static void
 run_once(struct dest *dst)
 {
@@ -493,11 +501,10 @@ run_once(struct dest *dst)
 			end(dst);
 		return;
 	}
-	wake_idle(dst);
-	if (dst->n_conns >= wanted_conns(dst) || dst->gather != NULL)
+	if (dst->gather != NULL)
 		return;
-	if (dst->plan == NULL || clock_mono_ms() >= dst->plan->until_ms ||
-	    (dst->stale && dst->n_conns == 0)) {
+	if (needs_plan(dst)) {
+		/* idle connections wait too: they are held to what comes */
 		dst->gather = gather_start(dst->d, dst->d->env, dst->domain,
 		    dst->gateway, on_plan, dst);
 		if (dst->gather == NULL && dst->n_conns == 0)
@@ -505,6 +512,7 @@ run_once(struct dest *dst)
 			    "out of memory for the facts", "");
 		return;
 	}
+	wake_idle(dst);
 	if (dst->stale)
 		return;
 	while (dst->n_conns < wanted_conns(dst) && pick(dst, &host)) {

@@ -1,0 +1,847 @@
+/*
+ * test_dest.c - a destination from offer to release, in one process: the test
+ * plays queue, resolver and supervisor over real channels, and is the SMTP
+ * host, all on one loop. The clock is the test's.
+ *
+ * Each fact is waited for with until(); a guard ends a test that hangs.
+ */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <fcntl.h>
+#include <unistd.h>
+#include <cmocka.h>
+
+#include "lib/base/clock.h"
+#include "lib/base/hash.h"
+#include "lib/log/log.h"
+#include "lib/proto/resolve.h"
+#include "tests/lib/conf/memory.h"
+
+int deliver_main(int argc, char **argv);
+#define main deliver_main
+#include "deliver/main.c"
+#undef main
+
+static uv_loop_t loop;
+static uv_timer_t guard;
+static struct child child;
+static struct deliver deliver;
+
+/* What the others saw and how they answer. */
+static struct world {
+	struct ipc_chan *queue, *resolver, *ctl_there, *ctl_here;
+	bool queue_down;
+	/* queue */
+	unsigned wants, slots, offers, pulls, results, returns, releases;
+	unsigned states[DEST_DISCARD + 1];
+	bool hold_pulls; /* pulls are not answered */
+	uint64_t pull_req;
+	uint32_t due; /* messages to give */
+	enum outcome outcome;
+	char status[16], text[512];
+	uint32_t ready_after;
+	/* supervisor */
+	unsigned asks, frees, cancels;
+	bool hold_permits;
+	uint64_t permit_req;
+	/* DNS */
+	enum { MX_ONE, MX_TWO, MX_SERVFAIL, MX_NULL } mx;
+	unsigned questions;
+	/* SMTP */
+	uv_tcp_t listener;
+	uint16_t port;
+	unsigned conns, open, mails, quits;
+	const char *mail_reply;
+} w;
+
+#define until(expr)                                       \
+	do {                                              \
+		while (!(expr))                           \
+			(void)uv_run(&loop, UV_RUN_ONCE); \
+	} while (0)
+
+/* ---- the host --------------------------------------------------------------------------- */
+
+struct peer {
+	uv_tcp_t tcp;
+	char line[2048];
+	size_t len;
+	bool data;
+};
+
+static void
+on_peer_closed(uv_handle_t *h)
+{
+	w.open--;
+	free(h->data);
+}
+
+static void
+say(struct peer *p, const char *text)
+{
+	uv_buf_t b =
+	    uv_buf_init((char *)(uintptr_t)text, (unsigned)strlen(text));
+
+	(void)uv_try_write((uv_stream_t *)&p->tcp, &b, 1);
+}
+
+static void
+on_line(struct peer *p)
+{
+	if (p->data) {
+		if (strcmp(p->line, ".") == 0) {
+			p->data = false;
+			w.mails++;
+			say(p, "250 2.0.0 taken\r\n");
+		}
+	} else if (strncmp(p->line, "EHLO", 4) == 0) {
+		say(p, "250-mx\r\n250-PIPELINING\r\n250 DSN\r\n");
+	} else if (strncmp(p->line, "MAIL", 4) == 0) {
+		say(p, w.mail_reply != NULL ? w.mail_reply : "250 ok\r\n");
+	} else if (strcmp(p->line, "DATA") == 0) {
+		p->data = w.mail_reply == NULL;
+		say(p, p->data ? "354 go\r\n" : "503 no\r\n");
+	} else if (strcmp(p->line, "QUIT") == 0) {
+		w.quits++;
+		say(p, "221 bye\r\n");
+	} else {
+		say(p, w.mail_reply == NULL ? "250 ok\r\n" : "503 no\r\n");
+	}
+}
+
+static void
+on_peer_alloc(uv_handle_t *h, size_t n, uv_buf_t *b)
+{
+	static char buf[4096];
+
+	(void)h;
+	(void)n;
+	*b = uv_buf_init(buf, sizeof(buf));
+}
+
+static void
+on_peer_read(uv_stream_t *s, ssize_t n, const uv_buf_t *b)
+{
+	struct peer *p = s->data;
+	ssize_t i;
+
+	if (n < 0) {
+		if (!uv_is_closing((uv_handle_t *)s))
+			uv_close((uv_handle_t *)s, on_peer_closed);
+		return;
+	}
+	for (i = 0; i < n; i++) {
+		if (b->base[i] == '\n') {
+			p->line[p->len > 0 ? p->len - 1 : 0] = '\0';
+			p->len = 0;
+			on_line(p);
+		} else if (p->len < sizeof(p->line) - 1) {
+			p->line[p->len++] = b->base[i];
+		}
+	}
+}
+
+static void
+on_peer_new(uv_stream_t *server, int status)
+{
+	struct peer *p = calloc(1, sizeof(*p));
+
+	assert_int_equal(status, 0);
+	assert_non_null(p);
+	assert_int_equal(uv_tcp_init(&loop, &p->tcp), 0);
+	p->tcp.data = p;
+	assert_int_equal(uv_accept(server, (uv_stream_t *)&p->tcp), 0);
+	assert_int_equal(
+	    uv_read_start((uv_stream_t *)&p->tcp, on_peer_alloc, on_peer_read),
+	    0);
+	w.conns++;
+	w.open++;
+	say(p, "220 mx\r\n");
+}
+
+static void
+start_host(void)
+{
+	struct sockaddr_in a;
+	int len = sizeof(a);
+
+	assert_int_equal(uv_tcp_init(&loop, &w.listener), 0);
+	assert_int_equal(uv_ip4_addr("127.0.0.1", 0, &a), 0);
+	assert_int_equal(uv_tcp_bind(&w.listener, (struct sockaddr *)&a, 0), 0);
+	assert_int_equal(
+	    uv_tcp_getsockname(&w.listener, (struct sockaddr *)&a, &len), 0);
+	w.port = ntohs(a.sin_port);
+	assert_int_equal(
+	    uv_listen((uv_stream_t *)&w.listener, 16, on_peer_new), 0);
+}
+
+/* ---- queue ---------------------------------------------------------------------------------- */
+
+enum { DEST_ID = 77 };
+
+static int
+on_want(void *peer, struct ipc_msg *m, struct ipc_rd *rd)
+{
+	struct hand_want msg;
+
+	(void)peer;
+	(void)m;
+	assert_int_equal(hand_want_decode(rd, &msg), 0);
+	w.wants++;
+	w.slots += msg.slots;
+	return 0;
+}
+
+static void
+offer(uint32_t ready)
+{
+	struct hand_offer m = { DEST_ID, "example.com", "default", ready, 0 };
+
+	w.offers++;
+	hand_offer_encode(ipc_send_begin(w.queue, HAND_OFFER, 0), &m);
+	assert_int_equal(ipc_send_end(w.queue, -1), 0);
+}
+
+static void
+more(uint32_t ready)
+{
+	struct hand_more m = { DEST_ID, ready };
+
+	hand_more_encode(ipc_send_begin(w.queue, HAND_MORE, 0), &m);
+	assert_int_equal(ipc_send_end(w.queue, -1), 0);
+}
+
+static void
+close_dest(void)
+{
+	struct hand_dest m = { DEST_ID };
+
+	hand_dest_encode(ipc_send_begin(w.queue, HAND_CLOSE, 0), &m);
+	assert_int_equal(ipc_send_end(w.queue, -1), 0);
+}
+
+static void
+give(uint64_t req_id, uint32_t n)
+{
+	static uint64_t mid = 1000;
+	static const char body[] = "Subject: x\r\n\r\nhi\r\n";
+	struct hand_message m = { .dest_id = DEST_ID,
+		.sender = "a@b.example",
+		.envid = "",
+		.size = sizeof(body) - 1,
+		.n_rcpts = 1,
+		.body = (const uint8_t *)body,
+		.body_len = sizeof(body) - 1 };
+	struct hand_pull_end e = { DEST_ID, 0 };
+
+	m.rcpts[0].address = "c@example.com";
+	m.rcpts[0].orcpt = "";
+	for (; n > 0 && w.due > 0; n--, w.due--) {
+		m.mid = mid++;
+		hand_message_encode(
+		    ipc_send_begin(w.queue, HAND_MESSAGE, req_id), &m);
+		assert_int_equal(ipc_send_end(w.queue, -1), 0);
+	}
+	e.ready = w.due;
+	hand_pull_end_encode(
+	    ipc_send_begin(w.queue, HAND_PULL_END, req_id), &e);
+	assert_int_equal(ipc_send_end(w.queue, -1), 0);
+}
+
+static int
+on_pull(void *peer, struct ipc_msg *m, struct ipc_rd *rd)
+{
+	struct hand_pull msg;
+
+	(void)peer;
+	assert_int_equal(hand_pull_decode(rd, &msg), 0);
+	assert_int_equal(msg.dest_id, DEST_ID);
+	w.pulls++;
+	w.pull_req = m->req_id;
+	if (!w.hold_pulls)
+		give(m->req_id, msg.max_messages);
+	return 0;
+}
+
+static int
+on_result(void *peer, struct ipc_msg *m, struct ipc_rd *rd)
+{
+	static struct hand_result msg;
+
+	(void)peer;
+	(void)m;
+	assert_int_equal(hand_result_decode(rd, &msg), 0);
+	assert_int_equal(msg.n_rcpts, 1);
+	assert_string_equal(msg.address, "127.0.0.1");
+	assert_true(msg.dcid >= 5000);
+	w.results++;
+	w.outcome = msg.rcpts[0].outcome;
+	(void)snprintf(w.status, sizeof(w.status), "%s", msg.rcpts[0].status);
+	return 0;
+}
+
+static int
+on_return(void *peer, struct ipc_msg *m, struct ipc_rd *rd)
+{
+	struct hand_return msg;
+
+	(void)peer;
+	(void)m;
+	assert_int_equal(hand_return_decode(rd, &msg), 0);
+	w.returns++;
+	return 0;
+}
+
+static int
+on_state(void *peer, struct ipc_msg *m, struct ipc_rd *rd)
+{
+	struct hand_dest_state msg;
+
+	(void)peer;
+	(void)m;
+	assert_int_equal(hand_dest_state_decode(rd, &msg), 0);
+	w.states[msg.verdict]++;
+	(void)snprintf(w.status, sizeof(w.status), "%s", msg.status);
+	(void)snprintf(w.text, sizeof(w.text), "%.511s", msg.text);
+	return 0;
+}
+
+static int
+on_release(void *peer, struct ipc_msg *m, struct ipc_rd *rd)
+{
+	struct hand_dest msg;
+
+	(void)peer;
+	(void)m;
+	assert_int_equal(hand_dest_decode(rd, &msg), 0);
+	w.releases++;
+	return 0;
+}
+
+static int
+on_ids_ask(void *peer, struct ipc_msg *m, struct ipc_rd *rd)
+{
+	static uint64_t first = 5000;
+	struct ids_ask msg;
+	struct ids_grant g;
+
+	(void)peer;
+	(void)m;
+	assert_int_equal(ids_ask_decode(rd, &msg), 0);
+	g = (struct ids_grant){ msg.kind, first, msg.count };
+	first += msg.count;
+	ids_grant_encode(ipc_send_begin(w.queue, IDS_GRANT, 0), &g);
+	return ipc_send_end(w.queue, -1);
+}
+
+static void
+on_queue_down(void *peer, int why, const char *text)
+{
+	(void)peer;
+	(void)why;
+	(void)text;
+	w.queue_down = true;
+}
+
+static const struct ipc_rule queue_rules[] = {
+	{ HAND_WANT, 0, 99, IPC_ANY, 0, on_want },
+	{ HAND_PULL, 0, 99, IPC_ANY, 0, on_pull },
+	{ HAND_RESULT, 0, 999999, IPC_ANY, 0, on_result },
+	{ HAND_RETURN, 0, 9999, IPC_ANY, 0, on_return },
+	{ HAND_DEST_STATE, 0, 9999, IPC_ANY, 0, on_state },
+	{ HAND_RELEASE, 0, 99, IPC_ANY, 0, on_release },
+	{ IDS_ASK, 0, 99, IPC_ANY, 0, on_ids_ask },
+};
+static const struct ipc_spec queue_spec = { .name = "deliver",
+	.rules = queue_rules,
+	.n_rules = 7,
+	.on_down = on_queue_down };
+
+static void
+start_queue(void)
+{
+	int fd[2];
+
+	assert_int_equal(ipc_pair(fd), 0);
+	assert_int_equal(
+	    ipc_chan_new(&child.hub, fd[0], &queue_spec, &w, &w.queue), 0);
+	queue_peer_new(&deliver, 0, fd[1]);
+}
+
+/* ---- resolver --------------------------------------------------------------------------------- */
+
+static int
+on_ask(void *peer, struct ipc_msg *m, struct ipc_rd *rd)
+{
+	static const uint8_t here[] = { 127, 0, 0, 1 };
+	struct dns_rr rr[2] = { { .preference = 10, .host = "mx1.example.com" },
+		{ .preference = 20, .host = "mx2.example.com" } };
+	struct dns_answer a = { .state = DNS_INSECURE,
+		.kind = DNS_DATA,
+		.ede = DNS_EDE_NONE,
+		.ttl_s = 300,
+		.reason = "",
+		.rrs = rr,
+		.rrs_len = 1 };
+	struct resolve_ask ask;
+	struct buf b;
+
+	(void)peer;
+	assert_int_equal(resolve_ask_decode(rd, &ask), 0);
+	w.questions++;
+	a.name = a.canon = ask.name;
+	a.type = ask.type;
+	if (ask.type == DNS_MX && w.mx == MX_TWO)
+		rr[0].host = "other.example.com";
+	if (ask.type == DNS_MX && w.mx == MX_NULL)
+		rr[0].host = "";
+	if (ask.type == DNS_MX && w.mx == MX_SERVFAIL) {
+		a.state = DNS_INDETERMINATE;
+		a.kind = DNS_NONE;
+		a.why = DNS_WHY_SERVFAIL;
+		a.reason = "servfail";
+		a.rrs_len = 0;
+	}
+	if (ask.type == DNS_A) {
+		rr[0] =
+		    (struct dns_rr){ .host = "", .data = here, .data_len = 4 };
+	} else if (ask.type == DNS_AAAA) {
+		a.kind = DNS_NODATA;
+		a.rrs_len = 0;
+	}
+	buf_init(&b, DNS_ANSWER_MAX);
+	assert_int_equal(dns_answer_encode(&a, &b), 0);
+	assert_int_equal(
+	    buf_put(ipc_send_begin(w.resolver, RESOLVE_ANSWER, m->req_id)->b,
+		buf_data(&b), buf_len(&b)),
+	    0);
+	buf_done(&b);
+	return ipc_send_end(w.resolver, -1);
+}
+
+static void
+on_other_down(void *peer, int why, const char *text)
+{
+	(void)peer;
+	(void)why;
+	(void)text;
+}
+
+static const struct ipc_rule resolver_rules[] = {
+	{ RESOLVE_ASK, 0, 999, IPC_ANY, 0, on_ask },
+};
+static const struct ipc_spec resolver_spec = { .name = "deliver",
+	.rules = resolver_rules,
+	.n_rules = 1,
+	.on_down = on_other_down };
+
+/* ---- supervisor ------------------------------------------------------------------------------------ */
+
+static void
+grant(void)
+{
+	static uint64_t id = 1;
+	struct ctl_permit_grant g = { id++ };
+
+	ctl_permit_grant_encode(
+	    ipc_send_begin(w.ctl_there, CTL_PERMIT_GRANT, w.permit_req), &g);
+	assert_int_equal(ipc_send_end(w.ctl_there, -1), 0);
+}
+
+static int
+on_permit_ask(void *peer, struct ipc_msg *m, struct ipc_rd *rd)
+{
+	struct ctl_permit_ask ask;
+
+	(void)peer;
+	assert_int_equal(ctl_permit_ask_decode(rd, &ask), 0);
+	assert_string_equal(ask.keys[0].name, "system");
+	assert_string_equal(
+	    ask.keys[ask.n_keys - 1].name, "domain:example.com");
+	w.asks++;
+	w.permit_req = m->req_id;
+	if (!w.hold_permits)
+		grant();
+	return 0;
+}
+
+static int
+on_permit_free(void *peer, struct ipc_msg *m, struct ipc_rd *rd)
+{
+	struct ctl_permit_free f;
+
+	(void)peer;
+	(void)m;
+	assert_int_equal(ctl_permit_free_decode(rd, &f), 0);
+	w.frees += f.permit_id != 0;
+	w.cancels += f.permit_id == 0;
+	return 0;
+}
+
+static int
+on_granted(void *peer, struct ipc_msg *m, struct ipc_rd *rd)
+{
+	struct ctl_permit_grant g;
+
+	(void)peer;
+	assert_int_equal(ctl_permit_grant_decode(rd, &g), 0);
+	permits_granted(&deliver, m->req_id, g.permit_id);
+	return 0;
+}
+
+static const struct ipc_rule there_rules[] = {
+	{ CTL_PERMIT_ASK, 0, 9999, IPC_ANY, 0, on_permit_ask },
+	{ CTL_PERMIT_FREE, 0, 99, IPC_ANY, 0, on_permit_free },
+};
+static const struct ipc_rule here_rules[] = {
+	{ CTL_PERMIT_GRANT, 0, 99, IPC_ANY, 0, on_granted },
+};
+static const struct ipc_spec there_spec = { .name = "deliver",
+	.rules = there_rules,
+	.n_rules = 2,
+	.on_down = on_other_down };
+static const struct ipc_spec here_spec = { .name = "supervisor",
+	.rules = here_rules,
+	.n_rules = 1,
+	.on_down = on_other_down };
+
+/* ---- set-up ------------------------------------------------------------------------------------------ */
+
+static void
+on_guard(uv_timer_t *t)
+{
+	(void)t;
+	(void)fprintf(stderr, "the test hangs\n");
+	abort();
+}
+
+static struct conf *
+settings(const char *destinations)
+{
+	char text[512];
+	const struct memory_file files[] = { { "postern.conf", text },
+		{ "destinations.conf", destinations }, { NULL, NULL } };
+	struct conf_source src = memory_source(files);
+	struct conf_errors errs = { 0 };
+	struct conf *conf = NULL;
+
+	(void)snprintf(text, sizeof(text),
+	    "[postern]\n[trust]\nca_file =\n[delivery]\nport = %u\n"
+	    "idle = 60s\n",
+	    w.port);
+	if (conf_load(&src, &errs, &conf) != 0) {
+		conf_errors_print(&errs, "", stderr);
+		fail();
+	}
+	conf_errors_done(&errs);
+	return conf;
+}
+
+static int
+setup(void **state)
+{
+	int fd[2];
+
+	(void)state;
+	memset(&w, 0, sizeof(w));
+	memset(&deliver, 0, sizeof(deliver));
+	memset(&child, 0, sizeof(child));
+	log_init(open("/dev/null", O_WRONLY), LOG_TEXT, LOG_DEBUG, "test");
+	assert_int_equal(uv_loop_init(&loop), 0);
+	assert_int_equal(uv_timer_init(&loop, &guard), 0);
+	assert_int_equal(uv_timer_start(&guard, on_guard, 20000, 0), 0);
+	child.loop = &loop;
+	assert_int_equal(ipc_hub_init(&child.hub, &loop), 0);
+	start_host();
+	child.conf = settings("");
+	assert_int_equal(ipc_pair(fd), 0);
+	assert_int_equal(
+	    ipc_chan_new(&child.hub, fd[0], &here_spec, &child, &w.ctl_here),
+	    0);
+	assert_int_equal(
+	    ipc_chan_new(&child.hub, fd[1], &there_spec, &w, &w.ctl_there), 0);
+	child.ctl = w.ctl_here;
+	init(&deliver, &child);
+	assert_int_equal(on_setup(&child, &deliver), 0);
+	assert_int_equal(ipc_pair(fd), 0);
+	assert_int_equal(
+	    ipc_chan_new(&child.hub, fd[0], &resolver_spec, &w, &w.resolver),
+	    0);
+	resolver_peer_new(&deliver, 0, fd[1]);
+	start_queue();
+	assert_int_equal(on_start(&child, &deliver), 0);
+	until(w.slots == DEST_SLOTS);
+	return 0;
+}
+
+/* Everything must be given back by a drain, whatever the test left open. */
+static int
+teardown(void **state)
+{
+	(void)state;
+	w.hold_pulls = false;
+	/* a pull that was held back is answered with nothing */
+	if (w.pull_req != 0 && deliver.n_dests > 0) {
+		w.due = 0;
+		if (LIST_FIRST(&deliver.dests)->open_pulls > 0)
+			give(w.pull_req, 0);
+	}
+	on_drain(&child, &deliver, 1000);
+	until(child.stopping);
+	assert_int_equal(deliver.n_conns, 0);
+	assert_int_equal(deliver.n_dests, 0);
+	until(w.open == 0);
+	ipc_chan_free(w.queue);
+	ipc_chan_free(w.resolver);
+	ipc_chan_free(w.ctl_here);
+	ipc_chan_free(w.ctl_there);
+	ipc_hub_done(&child.hub);
+	uv_close((uv_handle_t *)&w.listener, NULL);
+	uv_close((uv_handle_t *)&guard, NULL);
+	uv_close((uv_handle_t *)&deliver.resolver.timer, NULL);
+	uv_close((uv_handle_t *)&deliver.done_timer, NULL);
+	while (uv_run(&loop, UV_RUN_DEFAULT) != 0)
+		continue; /* the end of the process stopped it once */
+	assert_int_equal(uv_loop_close(&loop), 0);
+	conf_unref(child.conf);
+	return 0;
+}
+
+/* One message goes through, and its connection stays open, idle. */
+static void
+deliver_one(void)
+{
+	unsigned results = w.results;
+
+	w.due = 1;
+	offer(1);
+	until(w.results == results + 1);
+	assert_int_equal(w.outcome, OUTCOME_DELIVERED);
+	until(deliver.n_conns == 1 &&
+	    LIST_FIRST(&LIST_FIRST(&deliver.dests)->conns)->state == CONN_IDLE);
+}
+
+/* ---- tests ------------------------------------------------------------------------------------------------ */
+
+static void
+from_offer_to_release(void **state)
+{
+	(void)state;
+	deliver_one();
+	assert_int_equal(w.states[DEST_UP], 1);
+	assert_int_equal(w.asks, 1);
+	assert_int_equal(w.frees, 0);
+	assert_int_equal(w.releases, 0);
+	/* more mail goes over the same connection, without new questions */
+	w.due = 3;
+	more(3);
+	until(w.results == 4);
+	assert_int_equal(w.conns, 1);
+	assert_int_equal(w.questions, 3);
+	close_dest();
+	until(w.releases == 1);
+	assert_int_equal(w.frees, 1);
+	assert_int_equal(w.quits, 1);
+	until(w.slots == DEST_SLOTS + 1);
+}
+
+/* A release behind an open pull would leave its messages to nobody. */
+static void
+release_waits_for_the_open_pull(void **state)
+{
+	(void)state;
+	w.hold_pulls = true;
+	offer(1);
+	until(w.pulls == 1);
+	close_dest();
+	until(w.quits == 1 && w.open == 0);
+	assert_int_equal(w.releases, 0);
+	w.due = 2;
+	give(w.pull_req, 2);
+	until(w.releases == 1);
+	assert_int_equal(w.returns, 2);
+	assert_int_equal(w.results, 0);
+}
+
+/* Waiting for a permit is given up when there is no more need for it. */
+static void
+a_permit_that_waits_is_cancelled(void **state)
+{
+	(void)state;
+	w.hold_permits = true;
+	offer(1);
+	until(w.asks == 1);
+	close_dest();
+	until(w.releases == 1);
+	assert_int_equal(w.cancels, 1);
+	/* the grant crossed: it belongs to nobody, and nothing connects */
+	grant();
+	w.hold_permits = false;
+	deliver_one();
+	assert_int_equal(w.conns, 1);
+}
+
+/* The facts run out: they are asked for anew before the next message, and the
+ * open connection goes on when they are the same. */
+static void
+facts_are_renewed(void **state)
+{
+	(void)state;
+	deliver_one();
+	assert_int_equal(w.questions, 3);
+	clock_test_advance_ms(301 * 1000);
+	w.due = 1;
+	more(1);
+	until(w.results == 2);
+	assert_int_equal(w.questions, 6);
+	assert_int_equal(w.conns, 1);
+}
+
+/* They changed: the host is no longer one of the domain's. */
+static void
+a_host_that_is_gone_gets_no_more(void **state)
+{
+	(void)state;
+	deliver_one();
+	clock_test_advance_ms(301 * 1000);
+	w.mx = MX_TWO;
+	w.due = 1;
+	more(1);
+	until(w.results == 2);
+	assert_int_equal(w.conns, 2);
+	until(w.quits == 1);
+}
+
+static void
+a_domain_that_takes_no_more_mail(void **state)
+{
+	(void)state;
+	deliver_one();
+	clock_test_advance_ms(301 * 1000);
+	w.mx = MX_NULL;
+	w.due = 1;
+	more(1);
+	until(w.releases == 1);
+	assert_int_equal(w.states[DEST_FAILED], 1);
+	assert_string_equal(w.status, "5.1.10");
+	assert_int_equal(w.results, 1);
+}
+
+/* Doubt ends no connection that is good, and makes no new one. */
+static void
+doubt_spares_what_is_open(void **state)
+{
+	(void)state;
+	deliver_one();
+	clock_test_advance_ms(301 * 1000);
+	w.mx = MX_SERVFAIL;
+	w.due = 60;
+	more(60);
+	until(w.results == 50); /* then the connection is used up */
+	assert_int_equal(w.conns, 1);
+	until(w.states[DEST_DEFER] == 1 && w.releases == 1);
+	assert_int_equal(w.conns, 1);
+	assert_string_equal(w.status, "4.4.3");
+}
+
+/* Without any connection doubt defers the destination at once. */
+static void
+doubt_defers(void **state)
+{
+	(void)state;
+	w.mx = MX_SERVFAIL;
+	offer(1);
+	until(w.releases == 1);
+	assert_int_equal(w.states[DEST_DEFER], 1);
+	assert_int_equal(w.conns, 0);
+	assert_int_equal(w.asks, 0);
+}
+
+/* A host that ends the connection at MAIL: on a used one nothing was attempted,
+ * on a fresh one the message is deferred and the host is down. */
+static void
+a_421_at_mail(void **state)
+{
+	(void)state;
+	deliver_one();
+	w.mail_reply = "421 4.3.2 enough\r\n";
+	w.due = 1;
+	more(1);
+	until(w.returns == 1);
+	assert_int_equal(w.results, 1);
+	until(w.open == 0);
+	/* its ready count is 0 now, so it goes back, and comes again */
+	until(w.releases == 1);
+	w.due = 1;
+	offer(1);
+	until(w.results == 2 && w.releases == 2);
+	assert_int_equal(w.outcome, OUTCOME_DEFERRED);
+	assert_int_equal(w.states[DEST_DOWN], 0);
+}
+
+/* A lost queue takes everything with it; the next one starts afresh. */
+static void
+the_queue_goes_and_comes(void **state)
+{
+	(void)state;
+	deliver_one();
+	ipc_chan_free(w.queue);
+	until(deliver.n_dests == 0 && deliver.n_conns == 0);
+	until(w.open == 0);
+	assert_int_equal(w.frees, 1);
+	w.slots = 0;
+	start_queue();
+	until(w.slots == DEST_SLOTS);
+	deliver_one();
+	assert_int_equal(w.mails, 2);
+}
+
+/* What the settings demand now holds for the next message, although a connection
+ * is open and the facts are fresh. */
+static void
+a_reload_holds_at_once(void **state)
+{
+	struct conf *old = child.conf, *conf;
+
+	(void)state;
+	deliver_one();
+	conf = settings("[example.com]\ntls = required\n");
+	assert_int_equal(on_reload(&child, &deliver, old, conf), 0);
+	child.conf = conf;
+	conf_unref(old);
+	until(w.quits == 1);
+	until(w.releases == 1);
+	w.due = 1;
+	offer(1);
+	until(w.releases == 2);
+	assert_int_equal(w.results, 1);
+	assert_int_equal(w.states[DEST_DEFER], 1);
+	assert_non_null(strstr(w.text, "STARTTLS"));
+}
+
+int
+main(void)
+{
+#define T(f) cmocka_unit_test_setup_teardown(f, setup, teardown)
+	const struct CMUnitTest tests[] = {
+		T(from_offer_to_release),
+		T(release_waits_for_the_open_pull),
+		T(a_permit_that_waits_is_cancelled),
+		T(facts_are_renewed),
+		T(a_host_that_is_gone_gets_no_more),
+		T(a_domain_that_takes_no_more_mail),
+		T(doubt_spares_what_is_open),
+		T(doubt_defers),
+		T(a_421_at_mail),
+		T(the_queue_goes_and_comes),
+		T(a_reload_holds_at_once),
+	};
+
+	hash_seed();
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}
