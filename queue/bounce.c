@@ -8,6 +8,7 @@
 #include "lib/base/clock.h"
 #include "lib/base/err.h"
 #include "lib/mail/header.h"
+#include "lib/proto/roles.h"
 #include "lib/smtp/status.h"
 #include "lib/smtp/xtext.h"
 
@@ -15,7 +16,10 @@
 #include <stdio.h>
 #include <string.h>
 
-enum { LINE = 76, ADDR_BUF = 2048, REPLY_BUF = 4096 };
+#define TYPE_CHARS \
+	"abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789-"
+
+enum { LINE = 76, WORD_MAX = 500, ADDR_BUF = 2048, REPLY_BUF = 4096 };
 
 struct out {
 	struct buf *b;
@@ -167,8 +171,7 @@ bounce_status(const struct bounce_rcpt *rc, char buf[16])
 	/* a class that contradicts the action helps nobody */
 	if ((rc->action == BOUNCE_RELAYED) != (st.cls == 2))
 		return none;
-	(void)snprintf(buf, 16, "%s", rc->status);
-	return buf;
+	return smtp_status_format(st, buf); /* SMTP_STATUS_TEXT is less */
 }
 
 static const char *
@@ -231,6 +234,15 @@ put_header(struct out *o, const struct bounce *b, const char *bound)
 
 /* ---- the text for people ----------------------------------------------------------------- */
 
+/* Length of the next word; endless ones are cut (RFC 5322, 2.1.1). */
+static size_t
+word(const char *text)
+{
+	size_t n = strcspn(text, " ");
+
+	return n > WORD_MAX ? WORD_MAX : n;
+}
+
 /* A paragraph, wrapped at words. prefix stands before each line. */
 static void
 put_wrapped(struct out *o, const char *prefix, const char *text)
@@ -238,7 +250,7 @@ put_wrapped(struct out *o, const char *prefix, const char *text)
 	size_t col = 0, n;
 
 	while (*text != '\0') {
-		n = strcspn(text, " ");
+		n = word(text);
 		if (col > 0 && col + 1 + n > LINE) {
 			put(o, "\r\n");
 			col = 0;
@@ -299,7 +311,7 @@ put_text_rcpt(struct out *o, const struct bounce_rcpt *rc, bool utf8)
 {
 	char addr[ADDR_BUF], line[REPLY_BUF], text[REPLY_BUF + 512];
 	const char *why = bounce_reason_text(rc->reason);
-	char date[40];
+	char date[40], host[TEXT_DOMAIN_MAX + 1];
 
 	putf(o, "  <%s>\r\n",
 	    address_text(rc->address, utf8, addr, sizeof(addr)));
@@ -314,9 +326,10 @@ put_text_rcpt(struct out *o, const struct bounce_rcpt *rc, bool utf8)
 		    "It could not be delivered in the time allowed.");
 	put_wrapped(o, "    ", why);
 	(void)printable(rc->reply, line, sizeof(line));
+	(void)printable(rc->host, host, sizeof(host));
 	if (rc->code != 0 && rc->host[0] != '\0') {
-		(void)snprintf(text, sizeof(text), "%s said: %u %s", rc->host,
-		    rc->code, line);
+		(void)snprintf(
+		    text, sizeof(text), "%s said: %u %s", host, rc->code, line);
 		put_wrapped(o, "    ", text);
 	} else if (rc->code != 0) {
 		(void)snprintf(text, sizeof(text), "The server said: %u %s",
@@ -405,7 +418,7 @@ put_folded(struct out *o, const char *name, const char *value)
 
 	putf(o, "%s: ", name);
 	while (*value != '\0') {
-		n = strcspn(value, " ");
+		n = word(value);
 		if (!first && col + 1 + n > LINE) {
 			put(o, "\r\n    ");
 			col = 4;
@@ -450,6 +463,8 @@ put_orcpt(struct out *o, const char *orcpt, bool utf8)
 		return;
 	memcpy(type, orcpt, (size_t)(semi - orcpt));
 	type[semi - orcpt] = '\0';
+	if (type[0] == '\0' || strspn(type, TYPE_CHARS) != strlen(type))
+		return;
 	if (strcasecmp(type, "utf-8") == 0) {
 		n = smtp_utf8_addr_decode(
 		    semi + 1, strlen(semi + 1), dec, sizeof(dec));

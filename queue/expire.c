@@ -41,8 +41,9 @@ add_item(struct queue *q, struct op_result *op, uint64_t mid, uint32_t rid,
 	op->n++;
 }
 
-/* Its recipients that are over time, as many as fit. */
-static void
+/* Its recipients that are over time, as many as fit. False when the message
+ * has none at all, or one that cannot be read: its entry here would stay. */
+static bool
 add_message(struct queue *q, struct sview *v, struct op_result *op,
     uint64_t mid, const struct rec_msg *m, int64_t now_s)
 {
@@ -51,6 +52,7 @@ add_message(struct queue *q, struct sview *v, struct op_result *op,
 	struct key k;
 	uint64_t id;
 	uint32_t rid;
+	bool any = false, bad = false;
 	int r;
 
 	key_rcpt(&k, mid, 0);
@@ -59,14 +61,19 @@ add_message(struct queue *q, struct sview *v, struct op_result *op,
 		if (key_rcpt_parse(it.k.mv_data, it.k.mv_size, &id, &rid) < 0 ||
 		    id != mid)
 			break;
-		if (rec_rcpt_decode(it.v.mv_data, it.v.mv_size, &rc) < 0 ||
-		    rc.state != RCPT_QUEUED || rc.expires_s > now_s ||
+		any = true;
+		if (rec_rcpt_decode(it.v.mv_data, it.v.mv_size, &rc) < 0) {
+			bad = true;
+			continue;
+		}
+		if (rc.state != RCPT_QUEUED || rc.expires_s > now_s ||
 		    qflight_find(q, mid, rid) != NULL)
 			continue;
 		add_item(q, op, mid, rid, &rc,
 		    queue_profile(q, rc.domain, m->profile));
 	}
 	siter_end(&it);
+	return any && !bad;
 }
 
 static bool
@@ -77,7 +84,7 @@ collect(struct queue *q, struct sview *v, struct op_result *op,
 	struct rec_msg m;
 	struct siter it;
 	uint64_t mid;
-	int n = 0, r;
+	int n = 0, r, e;
 	bool lost = false;
 
 	r = siter_first(&it, v->txn, v->st, DB_EXP, NULL);
@@ -87,16 +94,14 @@ collect(struct queue *q, struct sview *v, struct op_result *op,
 			0 ||
 		    at_s > now_s)
 			break;
-		r = sview_msg(v, mid, &m);
-		if (r == 0) {
-			add_message(q, v, op, mid, &m, now_s);
-			continue;
-		}
-		if (lost)
+		e = sview_msg(v, mid, &m);
+		if (lost && e < 0)
 			continue; /* one at a time will do */
+		if ((e == 0 && add_message(q, v, op, mid, &m, now_s)) || lost)
+			continue;
 		lost = true;
 		ret_lost->mid = mid;
-		ret_lost->gone = r == PE_NOT_FOUND;
+		ret_lost->gone = e == PE_NOT_FOUND;
 		key_time(&ret_lost->index, at_s, mid);
 	}
 	siter_end(&it);

@@ -306,10 +306,11 @@ set_aside(struct stxn *x, struct op_msg *op)
 	if (r < 0)
 		return r;
 	memset(&m, 0, sizeof(m));
-	good = is_whole(x, op->mid, &m) && !op->whole;
+	r = list_rids(x, op->mid, &rids, &n);
+	/* a message that has lost all its recipients goes as a whole */
+	good = is_whole(x, op->mid, &m) && !op->whole && n > 0;
 	if (x->hard != 0)
 		return x->hard;
-	r = list_rids(x, op->mid, &rids, &n);
 	for (i = 0; i < n && r == 0; i++)
 		r = set_aside_rcpt(x, op, rids[i], good, &m);
 	if (r < 0 || (good && op->ret_changed == 0))

@@ -352,13 +352,15 @@ rig_on_drained(void *arg)
 static UNUSED_FN void
 rig_settle(struct rig *r)
 {
-	int i;
+	int quiet = 0;
 
-	for (i = 0; i < 3; i++) {
-		uv_run(&r->loop, UV_RUN_NOWAIT);
+	/* all ends of all channels are on this loop: when some turns in a row
+	 * leave the writer idle, nothing is under way any more */
+	while (quiet < 12) {
 		RIG_UNTIL(r, writer_waiting(r->q.writer) == 0);
+		uv_run(&r->loop, UV_RUN_NOWAIT);
+		quiet = writer_waiting(r->q.writer) == 0 ? quiet + 1 : 0;
 	}
-	uv_run(&r->loop, UV_RUN_NOWAIT);
 }
 
 static UNUSED_FN void
@@ -456,7 +458,10 @@ rig_new(const char *settings, const char *bounce, size_t map_size)
 	if (conf_load(&src, &errs, &r->conf) != 0)
 		fail_msg("%s", errs.v[0].text);
 	conf_errors_done(&errs);
-	snprintf(r->dir, sizeof(r->dir), "/tmp/postern-queue-XXXXXX");
+	/* in memory where there is such a place: syncs cost nothing there, and
+	 * no test here cuts the power */
+	snprintf(r->dir, sizeof(r->dir), "%s/postern-queue-XXXXXX",
+	    access("/dev/shm", W_OK) == 0 ? "/dev/shm" : "/tmp");
 	assert_non_null(mkdtemp(r->dir));
 	r->dir_fd = open(r->dir, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
 	assert_true(r->dir_fd >= 0);
@@ -511,7 +516,7 @@ rig_free(struct rig *r)
 	(void)close(r->dir_fd);
 	(void)nftw(r->dir, rig_rm, 16, FTW_DEPTH | FTW_PHYS);
 	for (k = 0; k < 2; k++)
-		for (i = 0; i < GOT_MAX; i++)
+		for (i = 0; i < GOT_MAX && i < r->w[k].n_got; i++)
 			free(r->w[k].got[i].body);
 	conf_unref(r->conf);
 	buf_done(&r->doc);
