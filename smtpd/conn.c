@@ -518,13 +518,28 @@ work(struct conn *c)
 	}
 }
 
+/* A session may leave all of one read untaken: the sum of these is bounded. */
+static unsigned
+read_size(const struct smtpd *d)
+{
+	size_t size = LEFTOVERS_MAX / (d->n_conns + 1);
+
+	return size > READ_BUF ? READ_BUF
+	    : size < READ_MIN  ? READ_MIN
+			       : (unsigned)size;
+}
+
 static void
 on_alloc(uv_handle_t *handle, size_t suggested, uv_buf_t *buf)
 {
 	struct conn *c = handle->data;
 
 	(void)suggested;
-	*buf = uv_buf_init((char *)c->d->read_buf, READ_BUF);
+	*buf = uv_buf_init(NULL, 0); /* then on_read() gets UV_ENOBUFS */
+	if ((c->stage == CONN_PLAIN || c->stage == CONN_TLS) &&
+	    !session_can_take(c->s))
+		return;
+	*buf = uv_buf_init((char *)c->d->read_buf, read_size(c->d));
 }
 
 static void
@@ -555,14 +570,18 @@ on_read(uv_stream_t *stream, ssize_t nread, const uv_buf_t *buf)
 		return;
 	if (nread > 0)
 		read_data(c, (const uint8_t *)buf->base, (size_t)nread);
+	else if (nread == UV_ENOBUFS)
+		conn_turn(c); /* no room: it waits in line */
 	else if (c->stage == CONN_LINGER)
 		conn_close(c);
 	else if (c->stage == CONN_HANDSHAKE)
 		tls_failed(c, "client closed the connection");
-	else
-		conn_lost(c,
-		    nread == UV_EOF ? "client closed the connection"
-				    : uv_strerror((int)nread));
+	else if (nread == UV_EOF) {
+		/* what it sent before is answered first */
+		c->eof = true;
+		conn_turn(c);
+	} else
+		conn_lost(c, uv_strerror((int)nread));
 	/* c may be closing now: do not touch it again */
 }
 
@@ -636,14 +655,32 @@ on_timer(uv_timer_t *timer)
 	conn_turn(c);
 }
 
+/*
+ * While an answer is awaited the socket stays in the loop's set until bytes
+ * come: they wait in c->rest, and only then the set is changed. That saves two
+ * system calls for each message of a client that waits for its reply.
+ */
+static bool
+wants_input(const struct conn *c)
+{
+	enum session_want want;
+
+	if (c->stage == CONN_LINGER || c->stage == CONN_HANDSHAKE)
+		return true;
+	if (c->stage == CONN_ASKED || c->writing || c->eof)
+		return false;
+	want = session_wants(c->s);
+	return want == SESSION_READ ||
+	    (want == SESSION_WAIT && buf_len(&c->rest) == 0 &&
+		(c->tls == NULL || !tls_has_input(c->tls)));
+}
+
 /* Read or not, and when to wake up. The timer is only moved when it would fire
  * too late; one that fires early looks and is armed again. */
 static void
 update(struct conn *c)
 {
-	bool want = c->stage == CONN_LINGER || c->stage == CONN_HANDSHAKE ||
-	    (c->stage != CONN_ASKED && !c->writing &&
-		session_wants(c->s) == SESSION_READ);
+	bool want = wants_input(c);
 	int64_t at = deadline(c), now;
 
 	if (want && !c->reading)
@@ -676,6 +713,12 @@ conn_turn(struct conn *c)
 			linger(c);
 		if (c->closing)
 			return;
+		if (c->eof && c->stage != CONN_LINGER &&
+		    session_wants(c->s) == SESSION_READ &&
+		    buf_len(&c->rest) == 0) {
+			conn_lost(c, "client closed the connection");
+			return;
+		}
 	}
 	update(c);
 }

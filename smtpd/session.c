@@ -502,6 +502,7 @@ step(struct session *s, const uint8_t *p, size_t len, bool *ret_go)
 		break;
 	}
 	if (len == 0) {
+		(void)session_can_take(s);
 		*ret_go = false;
 		return 0;
 	}
@@ -515,6 +516,14 @@ step(struct session *s, const uint8_t *p, size_t len, bool *ret_go)
 		used = take_line(s, p, len);
 	*ret_go = !s->blocked;
 	return used;
+}
+
+bool
+session_can_take(struct session *s)
+{
+	if (s->state != SS_DATA && s->state != SS_BDAT)
+		return true;
+	return session_data_room(s);
 }
 
 size_t

@@ -111,6 +111,13 @@ void session_start(struct session *s, bool early);
  */
 size_t session_input(struct session *s, const void *data, size_t len);
 
+/*
+ * Asked before bytes are read for it: would message data find room in the
+ * queue now? When not, the session waits (SESSION_ROOM), and the bytes stay
+ * where they are, in the client's and the kernel's buffers.
+ */
+bool session_can_take(struct session *s);
+
 /* Replies to send; the caller drops what it sent. */
 struct buf *session_output(struct session *s);
 

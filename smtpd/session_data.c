@@ -260,6 +260,12 @@ allowed(struct session *s, size_t len)
 	return 0;
 }
 
+bool
+session_data_room(struct session *s)
+{
+	return allowed(s, PIECE_MIN) > 0;
+}
+
 static void
 log_header(const struct session *s)
 {

@@ -122,6 +122,8 @@ const char *session_hostname(const struct session *s);
 /* begin with the queue once there is room; false: there is none now */
 bool session_begin(struct session *s);
 size_t session_data(struct session *s, const uint8_t *data, size_t len);
+/* Is there room in the queue for a piece of data? Sets blocked when not. */
+bool session_data_room(struct session *s);
 size_t session_bdat(struct session *s, const uint8_t *data, size_t len);
 void session_chunk_end(struct session *s);
 /* The message will not be taken; the first reason counts. */

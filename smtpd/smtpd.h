@@ -32,6 +32,10 @@ struct smtpd;
 
 enum {
 	READ_BUF = 64 * 1024,
+	READ_MIN = 4096,
+	/* all that sessions have not taken yet, bytes: with many clients each
+	 * reads less at a time */
+	LEFTOVERS_MAX = 64 * 1024 * 1024,
 	PLAIN_BUF = 16 * 1024,		   /* one TLS record */
 	ENVELOPES_MAX = 128 * 1024 * 1024, /* bytes of all open envelopes */
 	FDS_KEPT = 64, /* descriptors that are not for clients */
@@ -222,7 +226,8 @@ struct conn {
 	TAILQ_ENTRY(conn) link;
 	TAILQ_ENTRY(conn) room_link; /* in that line, or among the asked */
 	bool in_room_line;
-	bool reading, writing, closing, eof;
+	bool reading, writing, closing;
+	bool eof;	 /* no more input; told once the session wants some */
 	bool greeted;	 /* implicit TLS: not before the handshake */
 	uint8_t handles; /* open ones */
 	enum conn_stage stage;

@@ -171,6 +171,25 @@ def half_closed_client(d):
         c.expect(250)
         c.expect(221)
         equal(c.line(), None)
+        # also when the queue takes its time, and over TLS
+        for tls in [False, True]:
+            s.queue.answer = None
+            c = Dialogue(s.at)
+            c.hello()
+            if tls:
+                c.starttls()
+                c.cmd("EHLO x", 250)
+            c.cmd("MAIL FROM:<%s>" % A, 250)
+            c.cmd("RCPT TO:<%s>" % B, 250)
+            c.cmd("DATA", 354)
+            c.send(b"x\r\n.\r\nQUIT\r\n")
+            if not tls:
+                c.sock.shutdown(socket.SHUT_WR)
+            n = 3 if tls else 2
+            s.queue.wait(lambda q: len(q.committed()) == n)
+            s.queue.done(max(s.queue.messages), (0, 250, "2.0.0", "queued"))
+            c.expect(250)
+            c.expect(221)
 
 
 def pipelining_many(d):

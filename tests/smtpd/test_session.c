@@ -572,6 +572,19 @@ test_room(void **state)
 	session_timeout(k.s);
 	assert_int_equal(session_wants(k.s), SESSION_READ);
 	expect(&k, "x\r\n.\r\n", "451/4.3.0");
+	/* who asks before reading is told, and not outside of data */
+	k.room_left = 1 << 20;
+	assert_true(session_can_take(k.s));
+	expect(&k, MAIL RCPT "DATA\r\n", "250/2.1.0 250/2.1.5 354");
+	k.room_left = 100;
+	assert_false(session_can_take(k.s));
+	assert_int_equal(session_wants(k.s), SESSION_ROOM);
+	assert_int_equal(session_input(k.s, NULL, 0), 0);
+	assert_int_equal(session_wants(k.s), SESSION_ROOM);
+	k.room_left = 1 << 20;
+	assert_int_equal(session_input(k.s, NULL, 0), 0);
+	assert_int_equal(session_wants(k.s), SESSION_READ);
+	expect(&k, ".\r\n", "250/2.0.0");
 	/* none for the envelope */
 	k.room_left = 100;
 	(void)session_input(k.s, MAIL RCPT, strlen(MAIL RCPT));
