@@ -274,6 +274,15 @@ report_delivered(const struct conn *c, const struct mail *m)
 	(void)rid_list(m, is_delivered, rids, sizeof(rids));
 	f.mid = m->mid;
 	f.from = m->msg.sender;
+	log_event(LOG_INFO, "message_done", &f,
+	    "Message done DCID %llu MID %llu to RID %s",
+	    (unsigned long long)c->dcid, (unsigned long long)m->mid, rids);
+	/* the outcome stands in one event of an attempt, this one */
+	if (m->msg.n_rcpts == 1) {
+		f.has_rid = true;
+		f.rid = rc->rid;
+		f.to = rc->address;
+	}
 	f.outcome = outcome_word(OUTCOME_DELIVERED);
 	f.status = rc->status;
 	f.reply = rc->reply;
@@ -281,9 +290,6 @@ report_delivered(const struct conn *c, const struct mail *m)
 	f.delay_ms = clock_now_ms() - m->accepted_ms;
 	f.has_size = true;
 	f.size = m->msg.size;
-	log_event(LOG_INFO, "message_done", &f,
-	    "Message done DCID %llu MID %llu to RID %s",
-	    (unsigned long long)c->dcid, (unsigned long long)m->mid, rids);
 	log_event(LOG_INFO, "response", &f, "MID %llu RID %s Response '%s'",
 	    (unsigned long long)m->mid, rids,
 	    log_quote(

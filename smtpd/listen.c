@@ -59,6 +59,30 @@ listen_resume(struct smtpd *d, unsigned why)
 }
 
 static void
+on_acceptor_closed(uv_handle_t *handle)
+{
+	struct acceptor *a = handle->data;
+
+	(void)close(a->fd);
+	a->fd = -1;
+}
+
+void
+listen_stop(struct smtpd *d)
+{
+	size_t i;
+
+	listen_pause(d, PAUSE_DRAIN);
+	for (i = 0; i < d->n_acceptors; i++)
+		uv_close(
+		    (uv_handle_t *)&d->acceptors[i].poll, on_acceptor_closed);
+	d->n_acceptors = 0;
+	if (d->spare_fd >= 0)
+		(void)close(d->spare_fd); /* the same socket once more */
+	d->spare_fd = -1;
+}
+
+static void
 on_fds_timer(uv_timer_t *timer)
 {
 	listen_resume(timer->data, PAUSE_FDS);

@@ -123,7 +123,7 @@ on_drain(struct child *c, void *arg, int64_t deadline_ms)
 
 	(void)c;
 	d->draining = true;
-	listen_pause(d, PAUSE_DRAIN);
+	listen_stop(d);
 	drain_all(d, false);
 	(void)uv_timer_start(&d->drain_timer, on_drain_timer,
 	    (uint64_t)(deadline_ms > 1000 ? deadline_ms - 1000 : 0), 0);

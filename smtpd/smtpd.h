@@ -143,6 +143,8 @@ enum {
 int listen_start(struct smtpd *d); /* 0, or negative after having logged */
 void listen_pause(struct smtpd *d, unsigned why);
 void listen_resume(struct smtpd *d, unsigned why);
+/* For good: close the sockets, so that new clients are refused. */
+void listen_stop(struct smtpd *d);
 
 /* ---- peer_queue.c ------------------------------------------------------------ */
 

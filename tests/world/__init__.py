@@ -36,6 +36,7 @@ class World:
     def __init__(self):
         self.signal = Signal()
         self.receivers, self.nodes, self.others = [], [], []
+        self.node_count = 0  # never reused: each node has a directory of its own
         self.block = self.dns = self.tmp = None
         if threading.current_thread() is threading.main_thread():
             for s in (signal.SIGTERM, signal.SIGHUP):
@@ -97,7 +98,8 @@ class World:
 
     def postern(self, *args, **kw):
         """A node, not started."""
-        kw.setdefault("name", "node%d" % len(self.nodes))
+        kw.setdefault("name", "node%d" % self.node_count)
+        self.node_count += 1
         return Postern(self, *args, **kw)
 
     def wait(self, predicate, timeout=20.0, what="the expected event"):
