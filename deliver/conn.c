@@ -22,6 +22,7 @@
 enum {
 	READ_SIZE = 64 * 1024,
 	TLS_PIECE = 128 * 1024, /* clear text encrypted at once */
+	FLUSH_TURNS = 4,	/* pieces given to the socket at once */
 };
 
 static void drive(struct conn *c);
@@ -403,30 +404,63 @@ fill_wire(struct conn *c)
 	return true;
 }
 
-static void
-flush(struct conn *c)
+/* Give c->wire to the socket: at once what it takes, and at the last turn or
+ * when it is full the rest by the loop. 1 all is gone, 0 under way, or a libuv
+ * error. */
+static int
+send_wire(struct conn *c, bool last)
 {
 	uv_buf_t b;
-	int r;
+	int n, r;
 
-	if (c->writing || c->session == NULL)
-		return;
-	if (!fill_wire(c)) {
-		session_lost(c->session, tls_error(tls_link_pump(c->link_tls)));
-		return;
+	if (!last) {
+		/* a write request costs a turn of the loop and a call to
+		 * epoll_ctl() even when the socket takes all of it */
+		b = uv_buf_init(
+		    (char *)buf_data(&c->wire), (unsigned)buf_len(&c->wire));
+		n = uv_try_write((uv_stream_t *)&c->tcp, &b, 1);
+		/* an error comes again below, and is told by on_write() */
+		if (n > 0) {
+			c->d->n.bytes += (uint64_t)n;
+			buf_drop(&c->wire, (size_t)n);
+		}
+		if (buf_len(&c->wire) == 0) {
+			buf_reset(&c->wire, 2 * (size_t)SESSION_OUT_MARK);
+			return 1;
+		}
 	}
-	session_pump(c->session);
-	if (buf_len(&c->wire) == 0)
-		return;
 	b = uv_buf_init(
 	    (char *)buf_data(&c->wire), (unsigned)buf_len(&c->wire));
-	c->d->n.bytes += buf_len(&c->wire);
 	c->write_req.data = c;
 	r = uv_write(&c->write_req, (uv_stream_t *)&c->tcp, &b, 1, on_write);
 	if (r < 0)
-		session_lost(c->session, uv_strerror(r));
-	else
-		c->writing = true;
+		return r;
+	c->d->n.bytes += buf_len(&c->wire);
+	c->writing = true;
+	return 0;
+}
+
+static void
+flush(struct conn *c)
+{
+	int turns, r;
+
+	for (turns = 1; !c->writing && c->session != NULL; turns++) {
+		if (!fill_wire(c)) {
+			session_lost(
+			    c->session, tls_error(tls_link_pump(c->link_tls)));
+			return;
+		}
+		session_pump(c->session);
+		if (buf_len(&c->wire) == 0)
+			return;
+		/* a large message on a fast line lets others have a turn */
+		r = send_wire(c, turns == FLUSH_TURNS);
+		if (r < 0) {
+			session_lost(c->session, uv_strerror(r));
+			return;
+		}
+	}
 }
 
 /* ---- TLS ----------------------------------------------------------------------------------------------- */
