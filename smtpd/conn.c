@@ -781,16 +781,21 @@ static void
 log_refused(const struct conn *c, const char *why)
 {
 	struct smtpd *d = c->d;
+	struct log_fields f = {
+		.icid = c->icid, .address = c->address, .reason = why
+	};
 	uint32_t skipped = 0;
+	char more[48] = "";
 
-	if (log_limit_ok(&d->limit_log, 20, 10 * 1000, &skipped))
-		log_event(LOG_INFO, "refused",
-		    &(struct log_fields){
-			.icid = c->icid, .address = c->address, .reason = why },
-		    "ICID %llu REJECT listener %s address %s: %s (%u more "
-		    "before)",
-		    (unsigned long long)c->icid, c->site->l->name, c->address,
-		    why, skipped);
+	if (!log_limit_ok(&d->limit_log, 20, 10 * 1000, &skipped))
+		return;
+	if (skipped > 0)
+		(void)snprintf(
+		    more, sizeof(more), " (and %u others before)", skipped);
+	log_event(LOG_INFO, "refused", &f,
+	    "ICID %llu REJECT listener %s address %s: %s%s",
+	    (unsigned long long)c->icid, c->site->l->name, c->address, why,
+	    more);
 }
 
 static void

@@ -141,6 +141,7 @@ on_poll(uv_poll_t *poll, int status, int events)
 	(void)events;
 	for (i = 0; i < ACCEPTS_PER_TURN && a->d->paused == 0; i++) {
 		len = sizeof(ss);
+		ss.ss_family = AF_UNSPEC;
 		fd = accept4(a->fd, (struct sockaddr *)&ss, &len,
 		    SOCK_CLOEXEC | SOCK_NONBLOCK);
 		if (fd >= 0) {

@@ -181,29 +181,55 @@ session_begin(struct session *s)
 
 /* ---- the body -------------------------------------------------------------- */
 
-/* Everything that was seen so far: may it go on? */
-static void
-judge(struct session *s, const struct smtp_body_scan *scan)
+/*
+ * What is wrong with the message as far as it was seen; code 0: nothing. The
+ * order is fixed, so that the reply does not depend on how the bytes were cut.
+ */
+static struct failure
+judge(const struct session *s, const struct smtp_body_scan *scan)
 {
 	const struct conf_listener *l = s->c.listener;
+	struct failure f = { .code = 554, .status = SMTP_STATUS(5, 6, 0) };
+	const char *text = "";
+
+	if ((scan->seen & SMTP_DATA_BARE_LF) != 0) {
+		text = "Bare LF in message data: lines end in CRLF";
+	} else if ((scan->seen & SMTP_DATA_BARE_CR) != 0) {
+		text = "Bare CR in message data: lines end in CRLF";
+	} else if ((scan->seen & SMTP_DATA_NUL) != 0) {
+		text = "NUL in message data";
+	} else if (l->max_message_size > 0 && scan->len > l->max_message_size) {
+		f.code = 552;
+		f.status = SMTP_STATUS(5, 3, 4);
+		text = "Message size exceeds the fixed maximum";
+	} else if (scan->line_max > l->max_line_length ||
+	    scan->line_len > l->max_line_length) {
+		/* it may not be sent on (RFC 5321, 4.5.3.1.6), and to cut it
+		 * would break signatures (SMTP-25) */
+		text = "Text line too long in the message";
+	} else if (s->txn->head->received > l->max_received) {
+		f.status = SMTP_STATUS(5, 4, 6);
+		text = "Too many Received fields: mail loop";
+	} else {
+		f.code = 0;
+	}
+	(void)snprintf(f.text, sizeof(f.text), "%s", text);
+	return f;
+}
+
+/* After more was seen: stop passing it on, or find a better reason. */
+static void
+look(struct session *s, const struct smtp_body_scan *scan)
+{
 	struct txn *t = s->txn;
+	struct failure f = judge(s, scan);
 
 	t->got = scan->len;
-	if ((scan->seen & SMTP_DATA_BARE_LF) != 0)
-		session_fail(s, 554, SMTP_STATUS(5, 6, 0),
-		    "Bare LF in message data: lines end in CRLF");
-	else if ((scan->seen & SMTP_DATA_BARE_CR) != 0)
-		session_fail(s, 554, SMTP_STATUS(5, 6, 0),
-		    "Bare CR in message data: lines end in CRLF");
-	else if ((scan->seen & SMTP_DATA_NUL) != 0)
-		session_fail(
-		    s, 554, SMTP_STATUS(5, 6, 0), "NUL in message data");
-	else if (l->max_message_size > 0 && scan->len > l->max_message_size)
-		session_fail(s, 552, SMTP_STATUS(5, 3, 4),
-		    "Message size exceeds the fixed maximum");
-	else if (t->head != NULL && t->head->received > l->max_received)
-		session_fail(s, 554, SMTP_STATUS(5, 4, 6),
-		    "Too many Received fields: mail loop");
+	if (f.code == 0 || (t->fail.code != 0 && !t->bad_content))
+		return;
+	t->fail.code = 0;
+	session_fail(s, f.code, f.status, f.text);
+	t->bad_content = true;
 }
 
 /* Look at a batch of slices, then pass it on when all is well. */
@@ -214,13 +240,13 @@ pass_on(struct session *s, const struct smtp_body_scan *scan,
 	struct txn *t = s->txn;
 	size_t i, len = 0;
 
-	if (t->fail.code != 0)
+	if (t->head == NULL || (t->fail.code != 0 && !t->bad_content))
 		return;
 	for (i = 0; i < n; i++) {
 		mail_scan(t->head, iov[i].iov_base, iov[i].iov_len);
 		len += iov[i].iov_len;
 	}
-	judge(s, scan);
+	look(s, scan);
 	if (t->fail.code != 0 || len == 0)
 		return;
 	if (s->ops->data(s->arg, t->mid, iov, n) < 0)
@@ -309,9 +335,9 @@ finish(struct session *s, struct smtp_body_scan *scan)
 	struct failure f;
 
 	smtp_body_scan_end(scan);
-	if (t->fail.code == 0) {
+	if (t->head != NULL && (t->fail.code == 0 || t->bad_content)) {
 		mail_scan_end(t->head);
-		judge(s, scan);
+		look(s, scan);
 	}
 	if (t->fail.code == 0)
 		commit(s, scan);
@@ -366,13 +392,11 @@ session_bdat(struct session *s, const uint8_t *data, size_t len)
 		return 0;
 	session_set_state(s, SS_BDAT);
 	t->chunk_left -= len;
-	if (t->fail.code == 0) {
-		smtp_body_scan(&t->scan, data, len);
-		/* iovec knows no const; the slice is only read */
-		memcpy(&iov.iov_base, &data, sizeof(data));
-		iov.iov_len = len;
-		pass_on(s, &t->scan, &iov, 1);
-	}
+	smtp_body_scan(&t->scan, data, len);
+	/* iovec knows no const; the slice is only read */
+	memcpy(&iov.iov_base, &data, sizeof(data));
+	iov.iov_len = len;
+	pass_on(s, &t->scan, &iov, 1);
 	if (t->fail.code != 0)
 		eat(s, len);
 	return len;

@@ -63,6 +63,7 @@ struct txn {
 	uint64_t got;	     /* bytes of the client's message */
 	uint64_t eaten;	     /* bytes thrown away after a failure */
 	struct failure fail;
+	bool bad_content; /* that is why it failed: looked at to the end */
 	struct smtp_data_dec dec;   /* DATA */
 	struct smtp_body_scan scan; /* BDAT */
 	struct mail_scan *head;	    /* header fields on their way */

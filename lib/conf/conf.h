@@ -161,7 +161,8 @@ struct conf_listener { /* [listener NAME] */
 	uint32_t max_connections_per_client;
 	uint32_t max_messages_per_connection;
 	uint32_t max_command_errors;
-	uint32_t max_received; /* Received lines above which mail loops */
+	uint32_t max_line_length; /* of message text, without CRLF */
+	uint32_t max_received;	  /* Received lines above which mail loops */
 	int64_t command_timeout_ms;
 	int64_t data_timeout_ms; /* between two pieces of message data */
 	int64_t tls_timeout_ms;	 /* whole handshake */

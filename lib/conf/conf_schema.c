@@ -94,6 +94,8 @@ static const struct conf_key listener_keys[] = {
 	    "Then 421; told to clients as LIMITS MAILMAX."),
 	K(conf_listener, max_command_errors, INT, 1, 1000, "20", NULL,
 	    "Refused commands in a connection, then 421."),
+	K(conf_listener, max_line_length, INT, 998, 1000000, "998", NULL,
+	    "Bytes of a text line without its end; messages with longer ones are refused (RFC 5321 section 4.5.3.1.6). Raise it for senders that cannot keep to it; lines are passed on as they are."),
 	K(conf_listener, max_received, INT, 1, 1000, "100", NULL,
 	    "Messages with more Received lines are loops and refused (RFC 5321 section 6.3)."),
 	KN(conf_listener, "command_timeout", command_timeout_ms, MS, SEC, HOUR, "5m", NULL,

@@ -32,7 +32,8 @@ make_hash(const char *password, char *ret_hash)
 
 	assert_non_null(cd);
 	assert_non_null(setting);
-	strcpy(ret_hash, crypt_r(password, setting, cd));
+	(void)snprintf(
+	    ret_hash, CRYPT_OUTPUT_SIZE, "%s", crypt_r(password, setting, cd));
 	assert_int_equal(ret_hash[0], '$');
 	free(setting);
 	free(cd);

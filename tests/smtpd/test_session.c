@@ -26,6 +26,14 @@
 #define MAIL "MAIL FROM:<a@b.example>\r\n"
 #define RCPT "RCPT TO:<c@d.example>\r\n"
 
+#define LINE_100                                                               \
+	"01234567890123456789012345678901234567890123456789012345678901234567" \
+	"89"                                                                   \
+	"012345678901234567890123456789"
+#define LINE_1000                                                      \
+	LINE_100 LINE_100 LINE_100 LINE_100 LINE_100 LINE_100 LINE_100 \
+	    LINE_100 LINE_100 LINE_100
+
 enum { TURNS = 12 };
 
 struct dialogue {
@@ -123,14 +131,7 @@ static const struct dialogue dialogues[] = {
 	    "220 250 250/2.1.0 250/2.1.5 250/2.0.0 421/4.7.0",
 	    { EHLO, MAIL RCPT "BDAT 0 LAST\r\n" MAIL RCPT }, "commit 6", "" },
 	{ "long line", "", "220 500/5.5.2 250/2.0.0",
-	    { "NOOP " "0123456789012345678901234567890123456789012345678901234567890123456789"
-		"0123456789012345678901234567890123456789012345678901234567890123456789"
-		"0123456789012345678901234567890123456789012345678901234567890123456789"
-		"0123456789012345678901234567890123456789012345678901234567890123456789"
-		"0123456789012345678901234567890123456789012345678901234567890123456789"
-		"0123456789012345678901234567890123456789012345678901234567890123456789"
-		"0123456789012345678901234567890123456789012345678901234567890123456789"
-		"0123456789012345678901234567890123456789012345678901234567890123456789\r\n",
+	    { "NOOP " LINE_1000 "\r\n",
 		"NOOP\r\n" }, NULL, NULL },
 
 	/* sizes */
@@ -140,22 +141,18 @@ static const struct dialogue dialogues[] = {
 	{ "larger than it said", "max_message_size = 1k\n",
 	    "220 250 250/2.1.0 250/2.1.5 250/2.0.0 552/5.3.4 552/5.3.4 250/2.1.0",
 	    { EHLO, MAIL RCPT "BDAT 6\r\nabcd\r\n" "BDAT 1020\r\n"
-		"0123456789012345678901234567890123456789012345678901234567890123456789"
-		"0123456789012345678901234567890123456789012345678901234567890123456789"
-		"0123456789012345678901234567890123456789012345678901234567890123456789"
-		"0123456789012345678901234567890123456789012345678901234567890123456789"
-		"0123456789012345678901234567890123456789012345678901234567890123456789"
-		"0123456789012345678901234567890123456789012345678901234567890123456789"
-		"0123456789012345678901234567890123456789012345678901234567890123456789"
-		"0123456789012345678901234567890123456789012345678901234567890123456789"
-		"0123456789012345678901234567890123456789012345678901234567890123456789"
-		"0123456789012345678901234567890123456789012345678901234567890123456789"
-		"0123456789012345678901234567890123456789012345678901234567890123456789"
-		"0123456789012345678901234567890123456789012345678901234567890123456789"
-		"0123456789012345678901234567890123456789012345678901234567890123456789"
-		"0123456789012345678901234567890123456789012345678901234567890123456789"
-		"0123456789012345678901234567890123456789" "BDAT 0 LAST\r\n" MAIL },
+		LINE_1000 "01234567890123456789" "BDAT 0 LAST\r\n" MAIL },
 	    "abort 6", NULL },
+	{ "long line", "max_line_length = 1000\nmax_message_size = 4k\n",
+	    "220 250 250/2.1.0 250/2.1.5 354 554/5.6.0 250/2.1.0 250/2.1.5 354 250/2.0.0",
+	    { EHLO, MAIL RCPT "DATA\r\n", "a\r\n" LINE_1000 "x\r\n.\r\n",
+		MAIL RCPT "DATA\r\n", LINE_1000 "\r\n.\r\n" },
+	    "abort 6\nbegin 7", LINE_1000 "\r\n" },
+	{ "the same reason however it is cut", "",
+	    "220 250 250/2.1.0 250/2.1.5 354 554/5.6.0 250/2.1.0 250/2.1.5 554/5.6.0 554/5.6.0",
+	    { EHLO, MAIL RCPT "DATA\r\n", "a\001\r\nx\ry\nz" LINE_1000 "\r\n.\r\n",
+		MAIL RCPT "BDAT 4\r\nx\ry\nBDAT 3 LAST\r\nz\r\n" },
+	    "abort 7", NULL },
 	{ "mail loop", "max_received = 2\n", "220 250 250/2.1.0 250/2.1.5 354 554/5.4.6 250/2.1.0",
 	    { EHLO, MAIL RCPT "DATA\r\n",
 		"Received: a\r\nReceived: b\r\nReceived: c\r\n\r\nx\r\n.\r\n", MAIL },
@@ -310,8 +307,8 @@ static void
 test_dialogues(void **state)
 {
 	static const size_t steps[] = { 1 << 20, 1, 7 };
-	char got[1000], first[1000] = "";
-	struct buf rec;
+	char got[1000];
+	struct buf rec, out;
 	size_t i, k;
 
 	(void)state;
@@ -320,6 +317,7 @@ test_dialogues(void **state)
 		struct conf *conf = script_conf(d->settings);
 
 		buf_init(&rec, 1 << 20);
+		buf_init(&out, 1 << 20);
 		for (k = 0; k < 3; k++) {
 			struct script s = { .client = d->client };
 
@@ -346,17 +344,21 @@ test_dialogues(void **state)
 			}
 			/* the same however it was cut */
 			if (k == 0) {
-				memcpy(first, got, sizeof(first));
+				(void)buf_put(
+				    &out, buf_data(&s.out), buf_len(&s.out));
 				(void)buf_put(
 				    &rec, buf_data(&s.rec), buf_len(&s.rec));
 			}
-			assert_string_equal(first, got);
+			assert_int_equal(buf_len(&out), buf_len(&s.out));
+			assert_memory_equal(
+			    buf_data(&out), buf_data(&s.out), buf_len(&out));
 			assert_int_equal(buf_len(&rec), buf_len(&s.rec));
 			assert_memory_equal(
 			    buf_data(&rec), buf_data(&s.rec), buf_len(&rec));
 			script_done(&s);
 		}
 		buf_done(&rec);
+		buf_done(&out);
 		conf_unref(conf);
 	}
 }
