@@ -37,9 +37,10 @@ class Direct:
 
 
 class PosternPeer:
-    name = "postern"
+    """A node with the defaults, but more connections from one client."""
 
     def __init__(self, world, sinks, wrap=(), name="postern", mx=False):
+        self.name = name
         route = {".%s.bench.test" % k: {"hosts": "%s:%d" % s.address} for k, s in sinks.items()}
         self.node = Postern(
             world, name=name, users={USER: PASSWORD}, routes={} if mx else route,
