@@ -93,9 +93,12 @@ qdest_find(struct queue *q, uint64_t id)
 }
 
 bool
-qdest_room(const struct queue *q)
+qdest_room(const struct queue *q, bool fresh, size_t promised)
 {
-	return q->n_dests + q->n_window < q->conf->queue.max_in_memory;
+	size_t max = q->conf->queue.max_in_memory;
+
+	return q->n_dests + q->n_window + promised <
+	    (fresh ? max : max - max / 8);
 }
 
 struct qdest *
@@ -152,6 +155,12 @@ qdest_free(struct queue *q, struct qdest *d)
 	fail_free(d->fail);
 	free(d->win);
 	free(d);
+	if (q->sched_full &&
+	    q->n_dests + q->n_window < q->conf->queue.max_in_memory / 2) {
+		q->sched_full = false;
+		q->sched_more = true; /* goes on in the next turn */
+		queue_soon(q);
+	}
 }
 
 void
@@ -271,13 +280,16 @@ qdest_refill(struct queue *q, struct qdest *d, struct sview *v)
 	struct siter it;
 	struct key k;
 	uint64_t id;
+	uint32_t max;
 	int r;
 
 	read_from(q, d, &k);
+	/* over the bound every destination still gets a little at a time */
+	max = qdest_room(q, true, 0) ? WINDOW_MAX : WINDOW_FIRST;
 	d->all_loaded = false;
 	d->next_due_s = 0;
 	r = siter_first(&it, v->txn, v->st, DB_DQ, &k);
-	for (; r == 0 && d->win_n < WINDOW_MAX; r = siter_next(&it)) {
+	for (; r == 0 && d->win_n < max; r = siter_next(&it)) {
 		r = key_dq_parse(it.k.mv_data, it.k.mv_size, &id, &e);
 		if (r < 0)
 			break;

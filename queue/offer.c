@@ -240,6 +240,8 @@ offer_list(struct queue *q, struct qdest_list *list, bool probe)
 		if (wants_worker(q, d))
 			enter_ready(q, d); /* at the end: others first */
 	}
+	if (d != NULL)
+		queue_soon(q); /* the rest in the next turn */
 }
 
 void
@@ -318,7 +320,7 @@ queue_sched(struct queue *q)
 	struct qdest *d;
 	struct key k;
 	uint64_t id;
-	size_t n = 0, i;
+	size_t n = 0, promised = 0, i;
 	int r;
 
 	if (q->draining || q->all_suspended)
@@ -330,7 +332,7 @@ queue_sched(struct queue *q)
 		q->sched_rescan = false;
 		q->sched_scan_ms = clock_mono_ms();
 	}
-	q->sched_more = false;
+	q->sched_more = q->sched_full = false;
 	r = store_read_begin(q->store, &v);
 	if (r < 0) {
 		(void)queue_store_failed(q, r);
@@ -347,16 +349,21 @@ queue_sched(struct queue *q)
 			q->sched_more = true;
 			break;
 		}
-		if (!qdest_room(q) && qdest_find(q, id) == NULL) {
+		if (!qdest_room(q, false, promised) &&
+		    qdest_find(q, id) == NULL) {
 			/* full: from the start again when there is room */
-			q->sched_rescan = true;
+			q->sched_rescan = q->sched_full = true;
 			break;
 		}
 		sched_one(q, &v, at_s, id, &d);
 		q->sched_at_s = at_s;
 		q->sched_at_id = id + 1;
-		if (d != NULL)
-			ids[n++] = id;
+		if (d == NULL)
+			continue;
+		ids[n++] = id;
+		if (d->win_n == 0) /* its window is read below */
+			promised +=
+			    d->queued < WINDOW_MAX ? d->queued : WINDOW_MAX;
 	}
 	siter_end(&it);
 	store_read_end(&v);
@@ -384,7 +391,7 @@ queue_accepted(struct queue *q, const struct op_accept *op)
 		if (d == NULL) {
 			if (rc->ret_suspended || rc->ret_until_s > now_s)
 				continue;
-			if (!qdest_room(q)) {
+			if (!qdest_room(q, true, 0)) {
 				q->sched_rescan = true; /* waits on disk */
 				continue;
 			}

@@ -186,6 +186,7 @@ struct queue {
 	int64_t sched_at_s;
 	uint64_t sched_at_id;
 	bool sched_rescan, sched_more;
+	bool sched_full; /* it stopped for want of room */
 	int64_t sched_scan_ms;
 
 	/* peer_smtpd.c */
@@ -261,8 +262,9 @@ struct qdest *qdest_find(struct queue *q, uint64_t id);
 /* NULL when the bound is reached or memory is short. */
 struct qdest *qdest_load(
     struct queue *q, uint64_t id, const char *domain, const char *gateway);
-/* Is there room for another one? probe: it is down. */
-bool qdest_room(const struct queue *q);
+/* Is there room for another one? fresh: for mail that just came; the backlog
+ * leaves some of the room to it. promised: entries about to be added. */
+bool qdest_room(const struct queue *q, bool fresh, size_t promised);
 void qdest_free(struct queue *q, struct qdest *d);
 /* Free it when nothing is going on there. */
 void qdest_maybe_unload(struct queue *q, struct qdest *d);
