@@ -168,8 +168,10 @@ poll_find(struct channel *ch, ares_socket_t fd)
 	struct poll *p;
 
 	LIST_FOREACH(p, &ch->polls, link)
-	if (p->fd == fd)
-		return p;
+	{
+		if (p->fd == fd)
+			return p;
+	}
 	return NULL;
 }
 

@@ -1,9 +1,9 @@
 /*
- * query.c - questions from the asker to the answer: cache, one flight per
- * question, servers in turn, CNAME chains that leave the packet, deadlines.
+ * query.c - what happens to a question: a place, servers in turn, CNAME chains
+ * that leave the packet, its answer or its deadline.
  *
  * A question waits (no place is free), is ready (its next query is to be sent),
- * asks (one query is on its way), or is done. on_soon() alone sends, a bounded
+ * asks (one query is on its way), or is done. question_on_soon() alone sends, a bounded
  * number in each turn of the loop: a burst, also one of repeats after many have
  * timed out together, would fill the socket's buffer, which c-ares takes for a
  * failure of the server. All callbacks to askers come from the loop.
@@ -14,7 +14,7 @@
  * "bogus": a server that validates said no, and another one that does not
  * validate must not be able to turn that into an insecure yes.
  */
-#include "resolver/resolver.h"
+#include "resolver/question.h"
 
 #include <errno.h>
 #include <stdarg.h>
@@ -25,69 +25,10 @@
 
 #include "lib/base/clock.h"
 #include "lib/base/err.h"
-#include "lib/dns/wire.h"
-#include "lib/log/log.h"
 #include "resolver/cache.h"
 #include "resolver/upstream.h"
 
-enum { BUCKETS = 4096, BURST = 64 /* queries per turn */ };
-
-enum question_state { Q_WAITING, Q_READY, Q_ASKING, Q_DONE };
-
-struct question {
-	LIST_ENTRY(question) bucket;
-	TAILQ_ENTRY(question) by_deadline;
-	TAILQ_ENTRY(question) queue; /* waiting or ready */
-	TAILQ_HEAD(, resolver_req) reqs;
-	struct resolver *r;
-	enum question_state state;
-	char name[DNS_NAME_SIZE];
-	uint16_t type;
-	bool no_store; /* flushed while it was asked */
-	int64_t deadline_ms;
-
-	/* where the chain stands */
-	char target[DNS_NAME_SIZE];
-	unsigned links;
-	bool secure; /* every link so far */
-	uint32_t ttl_s;
-
-	/* who was asked for target */
-	uint32_t done;	/* servers whose reply was an error */
-	uint32_t tried; /* servers that failed in this round */
-	unsigned round;
-	bool probe; /* the query on its way has CD set: bogus or outage? */
-	int server;
-	struct flight *flight;
-	uint8_t query[DNS_QUERY_SIZE];
-	size_t query_len;
-
-	/* the most telling failure */
-	enum dns_why why;
-	uint16_t ede;
-	char reason[DNS_REASON_SIZE];
-};
-
-TAILQ_HEAD(questions, question);
-LIST_HEAD(question_bucket, question);
-
-struct resolver {
-	uv_loop_t *loop;
-	struct resolver_settings set;
-	struct upstreams *us;
-	struct cache *cache;
-	struct question_bucket open[BUCKETS];
-	struct questions by_deadline;
-	struct questions waiting, ready;
-	size_t n_places; /* taken by ready and asking ones */
-	size_t n_waiting, n_reqs;
-	uv_timer_t deadline;
-	uv_timer_t soon; /* send what is ready, start what waits */
-	unsigned handles;
-	bool stopping;
-	struct resolver_stats stats;
-	struct log_limit fail_log;
-};
+enum { BURST = 64 /* queries per turn */ };
 
 static void question_send(struct question *q);
 
@@ -97,22 +38,21 @@ static void question_send(struct question *q);
 static struct question_bucket *
 bucket_of(struct resolver *r, const char *name, uint16_t type)
 {
-	return &r->open[cache_hash(name, type) % BUCKETS];
+	return &r->open[cache_hash(name, type) % QUESTION_BUCKETS];
 }
 
-static struct question *
+struct question *
 question_find(struct resolver *r, const char *name, uint16_t type)
 {
 	struct question *q;
 
 	LIST_FOREACH(q, bucket_of(r, name, type), bucket)
-	if (q->type == type && strcmp(q->name, name) == 0)
-		return q;
+	{
+		if (q->type == type && strcmp(q->name, name) == 0)
+			return q;
+	}
 	return NULL;
 }
-
-static void on_deadline(uv_timer_t *t);
-static void on_soon(uv_timer_t *t);
 
 static void
 arm_deadline(struct resolver *r)
@@ -125,12 +65,11 @@ arm_deadline(struct resolver *r)
 		return;
 	}
 	left_ms = q->deadline_ms - clock_mono_ms();
-	(void)uv_timer_start(
-	    &r->deadline, on_deadline, left_ms > 0 ? (uint64_t)left_ms : 0, 0);
+	(void)uv_timer_start(&r->deadline, question_on_deadline,
+	    left_ms > 0 ? (uint64_t)left_ms : 0, 0);
 }
 
-/* From the beginning: the name itself, all servers fresh. */
-static void
+void
 question_rewind(struct question *q)
 {
 	flight_forget(q->flight);
@@ -147,7 +86,7 @@ question_rewind(struct question *q)
 	q->reason[0] = '\0';
 }
 
-static struct question *
+struct question *
 question_new(struct resolver *r, const char *name, uint16_t type)
 {
 	struct question *q = calloc(1, sizeof(*q)), *before;
@@ -166,20 +105,21 @@ question_new(struct resolver *r, const char *name, uint16_t type)
 	r->n_waiting++;
 	/* at the end, unless a reload has just shortened the time */
 	TAILQ_FOREACH_REVERSE(before, &r->by_deadline, questions, by_deadline)
-	if (before->deadline_ms <= q->deadline_ms)
-		break;
+	{
+		if (before->deadline_ms <= q->deadline_ms)
+			break;
+	}
 	if (before == NULL)
 		TAILQ_INSERT_HEAD(&r->by_deadline, q, by_deadline);
 	else
 		TAILQ_INSERT_AFTER(&r->by_deadline, before, q, by_deadline);
 	if (TAILQ_FIRST(&r->by_deadline) == q)
 		arm_deadline(r);
-	(void)uv_timer_start(&r->soon, on_soon, 0, 0);
+	(void)uv_timer_start(&r->soon, question_on_soon, 0, 0);
 	return q;
 }
 
-/* Out of every table; state becomes Q_DONE. */
-static void
+void
 question_unlink(struct question *q)
 {
 	struct resolver *r = q->r;
@@ -199,7 +139,7 @@ question_unlink(struct question *q)
 	TAILQ_REMOVE(&r->by_deadline, q, by_deadline);
 	arm_deadline(r);
 	if (!TAILQ_EMPTY(&r->waiting))
-		(void)uv_timer_start(&r->soon, on_soon, 0, 0);
+		(void)uv_timer_start(&r->soon, question_on_soon, 0, 0);
 }
 
 /* It has a place: its next query is to be sent. */
@@ -210,11 +150,11 @@ question_ready(struct question *q)
 
 	q->state = Q_READY;
 	TAILQ_INSERT_TAIL(&r->ready, q, queue);
-	(void)uv_timer_start(&r->soon, on_soon, 0, 0);
+	(void)uv_timer_start(&r->soon, question_on_soon, 0, 0);
 }
 
-static void
-on_soon(uv_timer_t *t)
+void
+question_on_soon(uv_timer_t *t)
 {
 	struct resolver *r = t->data;
 	struct question *q;
@@ -240,7 +180,7 @@ on_soon(uv_timer_t *t)
 	}
 	/* the rest in the next turn; 0 ms would run in this one */
 	if (n == BURST)
-		(void)uv_timer_start(&r->soon, on_soon, 1, 0);
+		(void)uv_timer_start(&r->soon, question_on_soon, 1, 0);
 	else
 		(void)uv_timer_stop(&r->soon);
 }
@@ -369,8 +309,7 @@ note(struct question *q, enum dns_why why, uint16_t ede, const char *fmt, ...)
 	va_end(ap);
 }
 
-/* This is the finding, whatever was noted before. */
-static void
+void
 question_fail_as(struct question *q, enum dns_why why, const char *text)
 {
 	q->why = DNS_WHY_NONE;
@@ -378,8 +317,8 @@ question_fail_as(struct question *q, enum dns_why why, const char *text)
 	question_fail(q);
 }
 
-static void
-on_deadline(uv_timer_t *t)
+void
+question_on_deadline(uv_timer_t *t)
 {
 	struct resolver *r = t->data;
 	struct question *q;
@@ -590,236 +529,4 @@ question_send(struct question *q)
 		q->probe = false;
 		q->tried |= 1u << q->server;
 	}
-}
-
-/* ---- asking ----------------------------------------------------------------
- */
-
-int
-resolver_ask(struct resolver *r, struct resolver_req *req, const char *name,
-    uint16_t type, unsigned flags, resolver_cb *cb, void *arg,
-    const struct dns_answer **ret_answer)
-{
-	struct question *q;
-
-	memset(req, 0, sizeof(*req));
-	if (r->stopping)
-		return PE_GONE;
-	if (!dns_name_is_normal(name) || !dns_type_known(type))
-		return -EINVAL;
-	r->stats.asked++;
-	if ((flags & RESOLVER_FRESH) == 0) {
-		*ret_answer = cache_get(r->cache, name, type);
-		if (*ret_answer != NULL) {
-			r->stats.hits++;
-			return 1;
-		}
-	}
-	r->stats.misses++;
-	q = question_find(r, name, type);
-	if (r->n_reqs >= RESOLVER_ASKERS_MAX ||
-	    (q == NULL && r->n_waiting >= r->set.max_waiting)) {
-		r->stats.refused++;
-		return PE_FULL;
-	}
-	if (q != NULL)
-		r->stats.joined++;
-	else
-		q = question_new(r, name, type);
-	if (q == NULL)
-		return -ENOMEM;
-	req->question = q;
-	req->cb = cb;
-	req->arg = arg;
-	TAILQ_INSERT_TAIL(&q->reqs, req, link);
-	r->n_reqs++;
-	return 0;
-}
-
-void
-resolver_cancel(struct resolver *r, struct resolver_req *req)
-{
-	struct question *q = req->question;
-
-	if (q == NULL)
-		return;
-	TAILQ_REMOVE(&q->reqs, req, link);
-	req->question = NULL;
-	r->n_reqs--;
-	/* what is on its way fills the cache; what was not sent yet need not
-	 * be (a done question is freed by question_finish()) */
-	if (q->state == Q_WAITING && TAILQ_EMPTY(&q->reqs)) {
-		question_unlink(q);
-		free(q);
-	}
-}
-
-size_t
-resolver_flush(struct resolver *r, const char *name)
-{
-	struct question *q;
-
-	if (name == NULL)
-		name = "";
-	TAILQ_FOREACH(q, &r->by_deadline, by_deadline)
-	if (q->state != Q_WAITING && dns_name_under(q->name, name))
-		q->no_store = true;
-	return cache_flush(r->cache, name);
-}
-
-/* ---- life ------------------------------------------------------------------
- */
-
-static int
-settings_check(
-    const struct resolver_settings *in, struct resolver_settings *out)
-{
-	*out = *in;
-	if (in->n_servers == 0 || in->n_servers > RESOLVER_SERVERS_MAX ||
-	    in->tries == 0 || in->timeout_ms <= 0)
-		return -EINVAL;
-	if (in->max_queries == 0)
-		return -EINVAL;
-	if (out->max_queries > RESOLVER_IN_FLIGHT_MAX)
-		out->max_queries = RESOLVER_IN_FLIGHT_MAX;
-	if (out->max_waiting == 0)
-		out->max_waiting = RESOLVER_WAITING_MAX;
-	return 0;
-}
-
-static bool
-same_servers(
-    const struct resolver_settings *a, const struct resolver_settings *b)
-{
-	size_t i;
-
-	if (a->n_servers != b->n_servers)
-		return false;
-	for (i = 0; i < a->n_servers; i++)
-		if (strcmp(a->servers[i].text, b->servers[i].text) != 0 ||
-		    a->servers[i].trust_ad != b->servers[i].trust_ad)
-			return false;
-	return true;
-}
-
-int
-resolver_new(uv_loop_t *loop, const struct resolver_settings *settings,
-    struct resolver **ret_resolver)
-{
-	struct resolver *r = calloc(1, sizeof(*r));
-	size_t i;
-	int e;
-
-	if (r == NULL)
-		return -ENOMEM;
-	r->loop = loop;
-	for (i = 0; i < BUCKETS; i++)
-		LIST_INIT(&r->open[i]);
-	TAILQ_INIT(&r->by_deadline);
-	TAILQ_INIT(&r->waiting);
-	TAILQ_INIT(&r->ready);
-	e = settings_check(settings, &r->set);
-	if (e == 0)
-		e = channel_library_init();
-	if (e == 0)
-		e = upstreams_new(loop, &r->set, &r->us);
-	if (e < 0) {
-		free(r);
-		return e;
-	}
-	r->cache = cache_new(r->set.cache_size);
-	if (r->cache == NULL) {
-		upstreams_free(r->us);
-		free(r);
-		return -ENOMEM;
-	}
-	(void)uv_timer_init(loop, &r->deadline); /* cannot fail */
-	(void)uv_timer_init(loop, &r->soon);
-	r->deadline.data = r->soon.data = r;
-	r->handles = 2;
-	*ret_resolver = r;
-	return 0;
-}
-
-int
-resolver_configure(struct resolver *r, const struct resolver_settings *settings)
-{
-	struct resolver_settings set;
-	struct upstreams *us;
-	struct question *q;
-	int e;
-
-	e = settings_check(settings, &set);
-	if (e == 0)
-		e = upstreams_new(r->loop, &set, &us);
-	if (e < 0)
-		return e;
-	/* who asks the old servers starts again with the new ones */
-	TAILQ_FOREACH(q, &r->by_deadline, by_deadline)
-	{
-		if (q->state == Q_WAITING)
-			continue;
-		if (q->state == Q_READY)
-			TAILQ_REMOVE(&r->ready, q, queue);
-		question_rewind(q);
-		q->state = Q_WAITING;
-		TAILQ_INSERT_HEAD(&r->waiting, q, queue);
-		r->n_waiting++;
-		r->n_places--;
-	}
-	if (!same_servers(&r->set, &set))
-		(void)cache_flush(r->cache, "");
-	cache_resize(r->cache, set.cache_size);
-	upstreams_free(r->us);
-	r->us = us;
-	r->set = set;
-	(void)uv_timer_start(&r->soon, on_soon, 0, 0);
-	return 0;
-}
-
-static void
-on_closed(uv_handle_t *h)
-{
-	struct resolver *r = h->data;
-
-	if (--r->handles == 0)
-		free(r);
-}
-
-void
-resolver_free(struct resolver *r)
-{
-	struct question *q;
-
-	if (r == NULL)
-		return;
-	r->stopping = true;
-	while ((q = TAILQ_FIRST(&r->by_deadline)) != NULL) {
-		q->why = DNS_WHY_GONE;
-		q->ede = DNS_EDE_NONE;
-		(void)snprintf(q->reason, sizeof(q->reason), "resolver stops");
-		question_fail(q);
-	}
-	upstreams_free(r->us);
-	cache_free(r->cache);
-	uv_close((uv_handle_t *)&r->deadline, on_closed);
-	uv_close((uv_handle_t *)&r->soon, on_closed);
-}
-
-void
-resolver_stats(const struct resolver *r, struct resolver_stats *ret)
-{
-	struct cache_stats cs;
-	size_t i;
-
-	*ret = r->stats;
-	cache_stats(r->cache, &cs);
-	ret->in_flight = r->n_places;
-	ret->waiting = r->n_waiting;
-	ret->cache_entries = cs.entries;
-	ret->cache_bytes = cs.bytes;
-	ret->cache_evicted = cs.evicted;
-	ret->n_servers = upstreams_count(r->us);
-	for (i = 0; i < ret->n_servers; i++)
-		upstreams_stats(r->us, (int)i, &ret->servers[i]);
 }

@@ -1,11 +1,14 @@
 /*
- * text.c - records for people: logs, explain, status. Never allocates.
+ * text.c - records and extended errors for people: logs, explain, status.
+ * Never allocates.
  */
 #include "lib/dns/dns.h"
 
 #include <arpa/inet.h>
 #include <stdio.h>
 #include <string.h>
+
+#include "lib/dns/wire.h"
 
 /* A place to write that cannot run over; cut is set when it would have. */
 struct out {
@@ -131,4 +134,28 @@ dns_answer_text(const struct dns_answer *a, char *buf, size_t size)
 	add(&o, ")");
 	out_end(&o);
 	return buf;
+}
+
+bool
+dns_ede_is_bogus(uint16_t ede)
+{
+	return (ede >= 6 && ede <= 12) || ede == 25;
+}
+
+const char *
+dns_ede_str(uint16_t ede)
+{
+	static const char *const text[] = { "Other",
+		"Unsupported DNSKEY Algorithm", "Unsupported DS Digest Type",
+		"Stale Answer", "Forged Answer", "DNSSEC Indeterminate",
+		"DNSSEC Bogus", "Signature Expired", "Signature Not Yet Valid",
+		"DNSKEY Missing", "RRSIGs Missing", "No Zone Key Bit Set",
+		"NSEC Missing", "Cached Error", "Not Ready", "Blocked",
+		"Censored", "Filtered", "Prohibited", "Stale NXDOMAIN Answer",
+		"Not Authoritative", "Not Supported", "No Reachable Authority",
+		"Network Error", "Invalid Data",
+		"Signature Expired before Valid", "Too Early",
+		"Unsupported NSEC3 Iterations Value" };
+
+	return ede < sizeof(text) / sizeof(text[0]) ? text[ede] : "";
 }

@@ -1,5 +1,5 @@
 /*
- * wire.c - DNS packets: build a question, walk a reply.
+ * wire.c - walk the reply to a question.
  *
  * Never does I/O or logs. The walk is: index every record once with its bounds;
  * follow the CNAME chain from the asked name through the index; read the RRset
@@ -10,33 +10,18 @@
 #include "lib/dns/wire.h"
 
 #include <errno.h>
-#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
 #include "lib/base/err.h"
+#include "lib/dns/wire_int.h"
 
 enum {
-	HEADER = 12,
-	CLASS_IN = 1,
 	TYPE_NS = 2,
 	TYPE_SOA = 6,
-	TYPE_OPT = 41,
 	OPTION_EDE = 15,
-	NAME_WIRE_MAX = 255,
 	RRS_MAX = 2048, /* records of one packet, all sections */
 	RR_MIN = 11,	/* root, type, class, ttl, rdlength */
-};
-
-struct pkt {
-	const uint8_t *p;
-	size_t len;
-};
-
-/* An uncompressed, lower-case name. */
-struct name {
-	uint8_t w[NAME_WIRE_MAX];
-	size_t len;
 };
 
 enum section { ANSWER, AUTHORITY, ADDITIONAL };
@@ -48,188 +33,6 @@ struct rr {
 	uint32_t ttl;
 	size_t rd, rd_len;
 };
-
-static uint16_t
-u16_at(const uint8_t *p)
-{
-	return (uint16_t)(p[0] << 8 | p[1]);
-}
-
-static uint32_t
-u32_at(const uint8_t *p)
-{
-	return (uint32_t)u16_at(p) << 16 | u16_at(p + 2);
-}
-
-static uint8_t
-lower(uint8_t c)
-{
-	return c >= 'A' && c <= 'Z' ? (uint8_t)(c - 'A' + 'a') : c;
-}
-
-/* ---- question --------------------------------------------------------------
- */
-
-static void
-put_u16(uint8_t *p, unsigned v)
-{
-	p[0] = (uint8_t)(v >> 8);
-	p[1] = (uint8_t)v;
-}
-
-int
-dns_query_build(const char *name, uint16_t type, uint16_t id, unsigned flags,
-    const uint8_t *mix, uint8_t ret_query[DNS_QUERY_SIZE])
-{
-	uint8_t *q = ret_query, *label;
-	size_t i, n = HEADER;
-	char c;
-
-	if (!dns_name_is_normal(name))
-		return -EINVAL;
-	memset(q, 0, DNS_QUERY_SIZE);
-	put_u16(q, id);
-	q[2] = 0x01; /* RD */
-	q[3] = (uint8_t)((flags & DNS_Q_AD ? 0x20 : 0) |
-	    (flags & DNS_Q_CD ? 0x10 : 0));
-	q[5] = 1;			     /* one question */
-	q[11] = (flags & DNS_Q_NO_OPT) == 0; /* one additional: OPT */
-	label = &q[n++];
-	for (i = 0; name[i] != '\0'; i++) {
-		c = name[i];
-		if (c == '.') {
-			label = &q[n++];
-			continue;
-		}
-		if (mix != NULL && c >= 'a' && c <= 'z' &&
-		    (mix[i / 8] >> (i % 8) & 1) != 0)
-			c = (char)(c - 'a' + 'A');
-		q[n++] = (uint8_t)c;
-		++*label;
-	}
-	n++; /* root */
-	put_u16(&q[n], type);
-	put_u16(&q[n + 2], CLASS_IN);
-	n += 4;
-	if ((flags & DNS_Q_NO_OPT) != 0)
-		return (int)n;
-	q[n++] = 0; /* owner of OPT */
-	put_u16(&q[n], TYPE_OPT);
-	put_u16(&q[n + 2], DNS_EDNS_UDP_SIZE);
-	q[n + 6] = (uint8_t)(flags & DNS_Q_DO ? 0x80 : 0);
-	/* no options: c-ares cuts exactly 11 bytes off when it gives up EDNS */
-	return (int)n + 10;
-}
-
-/* ---- names -----------------------------------------------------------------
- */
-
-/*
- * Read the name at *off, following pointers; *off moves behind it. A pointer
- * must aim before the segment that it ends, so the walk terminates.
- */
-static bool
-name_read(const struct pkt *k, size_t *off, struct name *ret)
-{
-	size_t at = *off, segment = *off, n = 0, i;
-	bool jumped = false;
-	uint8_t c;
-
-	for (;;) {
-		if (at >= k->len)
-			return false;
-		c = k->p[at];
-		if ((c & 0xc0) == 0xc0) {
-			if (at + 1 >= k->len)
-				return false;
-			if (!jumped)
-				*off = at + 2;
-			jumped = true;
-			at = (size_t)(u16_at(&k->p[at]) & 0x3fff);
-			if (at >= segment || at < HEADER)
-				return false;
-			segment = at;
-			continue;
-		}
-		if (c > DNS_LABEL_MAX)
-			return false;
-		if (k->len - at < (size_t)c + 1 || n + c + 1 > NAME_WIRE_MAX)
-			return false;
-		ret->w[n++] = c;
-		for (i = 1; i <= c; i++)
-			ret->w[n++] = lower(k->p[at + i]);
-		at += (size_t)c + 1;
-		if (c == 0)
-			break;
-	}
-	if (!jumped)
-		*off = at;
-	ret->len = n;
-	return true;
-}
-
-/* The same without keeping it. */
-static bool
-name_skip(const struct pkt *k, size_t *off)
-{
-	struct name n;
-
-	return name_read(k, off, &n);
-}
-
-static bool
-name_eq(const struct name *a, const struct name *b)
-{
-	return a->len == b->len && memcmp(a->w, b->w, a->len) == 0;
-}
-
-/* True when n is parent or below it. */
-static bool
-name_under(const struct name *n, const struct name *parent)
-{
-	size_t at = 0;
-
-	for (; n->len - at > parent->len; at += (size_t)n->w[at] + 1)
-		;
-	return n->len - at == parent->len &&
-	    memcmp(&n->w[at], parent->w, parent->len) == 0;
-}
-
-/* Text form, escaped; needs at most 4 * 255 bytes, so DNS_TEXT_SIZE is enough.
- * Returns the length without terminator; ret may be NULL to measure. */
-static size_t
-name_text(const struct name *n, char *ret)
-{
-	char esc[5];
-	size_t at, i, len = 0;
-	uint8_t c;
-
-	for (at = 0; n->w[at] != 0; at += (size_t)n->w[at] + 1) {
-		if (at > 0) {
-			if (ret != NULL)
-				ret[len] = '.';
-			len++;
-		}
-		for (i = 1; i <= n->w[at]; i++) {
-			c = n->w[at + i];
-			if ((c >= 'a' && c <= 'z') || (c >= '0' && c <= '9') ||
-			    c == '-' || c == '_') {
-				if (ret != NULL)
-					ret[len] = (char)c;
-				len++;
-				continue;
-			}
-			if (ret != NULL) {
-				(void)snprintf(esc, sizeof(esc), "\\%03u", c);
-				memcpy(&ret[len], esc, 4);
-			}
-			len += 4;
-		}
-	}
-	if (ret != NULL)
-		ret[len] = '\0';
-	return len;
-}
 
 /* ---- index -----------------------------------------------------------------
  */
@@ -259,13 +62,13 @@ rr_read(const struct pkt *k, size_t *off, struct rr *ret)
 	const uint8_t *p;
 
 	ret->owner = *off;
-	if (!name_skip(k, off) || k->len - *off < RR_MIN - 1)
+	if (!wire_name_skip(k, off) || k->len - *off < RR_MIN - 1)
 		return false;
 	p = &k->p[*off];
-	ret->type = u16_at(p);
-	ret->class = u16_at(p + 2);
-	ret->ttl = u32_at(p + 4);
-	ret->rd_len = u16_at(p + 8);
+	ret->type = wire_u16_at(p);
+	ret->class = wire_u16_at(p + 2);
+	ret->ttl = wire_u32_at(p + 4);
+	ret->rd_len = wire_u16_at(p + 8);
 	*off += RR_MIN - 1;
 	ret->rd = *off;
 	if (k->len - *off < ret->rd_len)
@@ -287,7 +90,7 @@ owner_is(const struct walk *w, const struct rr *rr, const struct name *name)
 	struct name n;
 	size_t off = rr->owner;
 
-	return name_read(&w->k, &off, &n) && name_eq(&n, name);
+	return wire_name_read(&w->k, &off, &n) && wire_name_eq(&n, name);
 }
 
 /* All records with their bounds. False when one is broken. */
@@ -298,11 +101,11 @@ index_all(struct walk *w, size_t off)
 	size_t i, n, total = 0;
 
 	for (i = 0; i < 3; i++)
-		total += u16_at(&w->k.p[count_at[i]]);
+		total += wire_u16_at(w->k.p + count_at[i]);
 	if (total > RRS_MAX || total > w->k.len / RR_MIN)
 		return false;
 	for (i = 0; i < 3; i++) {
-		for (n = u16_at(&w->k.p[count_at[i]]); n > 0; n--) {
+		for (n = wire_u16_at(w->k.p + count_at[i]); n > 0; n--) {
 			struct rr *rr = &w->rrs[w->rrs_len];
 
 			rr->section = (enum section)i;
@@ -324,7 +127,7 @@ ede_take(struct dns_reply *out, const uint8_t *p, size_t len)
 
 	if (out->ede != DNS_EDE_NONE)
 		return; /* the first one is the most specific */
-	out->ede = u16_at(p);
+	out->ede = wire_u16_at(p);
 	for (i = 0; i + 2 < len && i + 1 < sizeof(out->ede_text); i++)
 		out->ede_text[i] =
 		    p[i + 2] < ' ' || p[i + 2] > '~' ? '?' : (char)p[i + 2];
@@ -348,14 +151,14 @@ opt_take(struct walk *w)
 			return false;
 		out->has_opt = true;
 		out->rcode |= (uint16_t)(rr->ttl >> 24 << 4);
-		p = &w->k.p[rr->rd];
+		p = w->k.p + rr->rd;
 		for (left = rr->rd_len; left > 0; left -= n, p += n) {
 			if (left < 4)
 				return false;
-			n = 4 + (size_t)u16_at(p + 2);
+			n = 4 + (size_t)wire_u16_at(p + 2);
 			if (n > left)
 				return false;
-			if (u16_at(p) != OPTION_EDE)
+			if (wire_u16_at(p) != OPTION_EDE)
 				continue;
 			if (n < 6)
 				return false;
@@ -374,7 +177,7 @@ rd_name(const struct walk *w, const struct rr *rr, size_t skip, struct name *n)
 {
 	size_t off = rr->rd + skip;
 
-	return rr->rd_len > skip && name_read(&w->k, &off, n) &&
+	return rr->rd_len > skip && wire_name_read(&w->k, &off, n) &&
 	    off == rr->rd + rr->rd_len;
 }
 
@@ -382,7 +185,7 @@ rd_name(const struct walk *w, const struct rr *rr, size_t skip, struct name *n)
 static bool
 rd_txt(const struct walk *w, const struct rr *rr, uint8_t *to, size_t *ret_len)
 {
-	const uint8_t *p = &w->k.p[rr->rd];
+	const uint8_t *p = w->k.p + rr->rd;
 	size_t at, n, len = 0;
 
 	if (rr->rd_len == 0)
@@ -407,7 +210,7 @@ static bool
 rd_read(const struct walk *w, const struct rr *rr, char *text,
     struct dns_rr *ret, size_t *ret_need)
 {
-	const uint8_t *p = &w->k.p[rr->rd];
+	const uint8_t *p = w->k.p + rr->rd;
 	struct name n;
 
 	memset(ret, 0, sizeof(*ret));
@@ -424,9 +227,9 @@ rd_read(const struct walk *w, const struct rr *rr, char *text,
 		if (!rd_name(w, rr, w->type == DNS_MX ? 2 : 0, &n))
 			return false;
 		if (w->type == DNS_MX)
-			ret->preference = u16_at(p);
+			ret->preference = wire_u16_at(p);
 		ret->host = text;
-		*ret_need = name_text(&n, text) + 1;
+		*ret_need = wire_name_text(&n, text) + 1;
 		return true;
 	case DNS_TXT:
 		if (!rd_txt(w, rr, (uint8_t *)text, &ret->data_len))
@@ -460,7 +263,7 @@ answer_make(struct walk *w, enum dns_kind kind, const char *name,
 	char canon[DNS_TEXT_SIZE];
 	int r;
 
-	(void)name_text(&w->at, canon);
+	(void)wire_name_text(&w->at, canon);
 	a.state = DNS_INSECURE;
 	a.kind = kind;
 	a.type = w->type;
@@ -546,7 +349,7 @@ link_take(struct walk *w)
 		if (!rd_name(w, &w->rrs[i], 0, found == NULL ? &to : &other))
 			return -EBADMSG;
 		/* two at one owner: nobody can say which is meant */
-		if (found != NULL && !name_eq(&to, &other))
+		if (found != NULL && !wire_name_eq(&to, &other))
 			return -EBADMSG;
 		found = &w->rrs[i];
 		if (rr_ttl(found) < w->ttl_s)
@@ -581,15 +384,16 @@ soa_take(struct walk *w, bool *ret_ns)
 		if (rr->type != TYPE_SOA)
 			continue;
 		off = rr->owner;
-		if (!name_read(&w->k, &off, &owner))
+		if (!wire_name_read(&w->k, &off, &owner))
 			return -EBADMSG;
-		if (!name_under(&w->at, &owner))
+		if (!wire_name_under(&w->at, &owner))
 			continue;
 		off = rr->rd;
-		if (!name_skip(&w->k, &off) || !name_skip(&w->k, &off) ||
+		if (!wire_name_skip(&w->k, &off) ||
+		    !wire_name_skip(&w->k, &off) ||
 		    off + 20 != rr->rd + rr->rd_len)
 			return -EBADMSG;
-		minimum = u32_at(&w->k.p[off + 16]);
+		minimum = wire_u32_at(w->k.p + off + 16);
 		ttl = rr_ttl(rr);
 		ttl = minimum < ttl ? minimum : ttl;
 		w->ttl_s = ttl < w->ttl_s ? ttl : w->ttl_s;
@@ -692,8 +496,8 @@ question_match(const struct pkt *k, const uint8_t *query, size_t end)
 	bool mixed = false;
 	size_t i;
 
-	if (k->len < end || u16_at(k->p) != u16_at(query) ||
-	    (k->p[2] & 0xf8) != 0x80 || u16_at(&k->p[4]) != 1)
+	if (k->len < end || wire_u16_at(k->p) != wire_u16_at(query) ||
+	    (k->p[2] & 0xf8) != 0x80 || wire_u16_at(&k->p[4]) != 1)
 		return 0;
 	/* no byte below is a length that looks like a capital: labels end at
 	 * 63, and 'A' is 65; type and class are compared as they are */
@@ -702,7 +506,7 @@ question_match(const struct pkt *k, const uint8_t *query, size_t end)
 	for (i = HEADER; i < end - 4; i++) {
 		if (k->p[i] == query[i])
 			continue;
-		if (mixed || lower(k->p[i]) != query[i])
+		if (mixed || wire_lower(k->p[i]) != query[i])
 			return 0;
 	}
 	return memcmp(&k->p[end - 4], &query[end - 4], 4) == 0 ? end : 0;
@@ -740,13 +544,13 @@ dns_reply_parse(const uint8_t *pkt, size_t len, const uint8_t *query,
 	size_t end = HEADER, off;
 	int r;
 
-	if (query_len < HEADER || !name_read(&q, &end, &w.at) ||
+	if (query_len < HEADER || !wire_name_read(&q, &end, &w.at) ||
 	    query_len - end < 4)
 		return -EINVAL;
-	(void)name_text(&w.at, name);
+	(void)wire_name_text(&w.at, name);
 	if (!dns_name_is_normal(name))
 		return -EINVAL;
-	w.type = u16_at(&query[end]);
+	w.type = wire_u16_at(&query[end]);
 	if (!dns_type_known(w.type))
 		return -EINVAL;
 	off = question_match(&w.k, query, end + 4);
@@ -770,31 +574,4 @@ dns_reply_done(struct dns_reply *reply)
 {
 	dns_answer_free(reply->answer);
 	reply->answer = NULL;
-}
-
-/* ---- extended errors -------------------------------------------------------
- */
-
-bool
-dns_ede_is_bogus(uint16_t ede)
-{
-	return (ede >= 6 && ede <= 12) || ede == 25;
-}
-
-const char *
-dns_ede_str(uint16_t ede)
-{
-	static const char *const text[] = { "Other",
-		"Unsupported DNSKEY Algorithm", "Unsupported DS Digest Type",
-		"Stale Answer", "Forged Answer", "DNSSEC Indeterminate",
-		"DNSSEC Bogus", "Signature Expired", "Signature Not Yet Valid",
-		"DNSKEY Missing", "RRSIGs Missing", "No Zone Key Bit Set",
-		"NSEC Missing", "Cached Error", "Not Ready", "Blocked",
-		"Censored", "Filtered", "Prohibited", "Stale NXDOMAIN Answer",
-		"Not Authoritative", "Not Supported", "No Reachable Authority",
-		"Network Error", "Invalid Data",
-		"Signature Expired before Valid", "Too Early",
-		"Unsupported NSEC3 Iterations Value" };
-
-	return ede < sizeof(text) / sizeof(text[0]) ? text[ede] : "";
 }

@@ -1,0 +1,242 @@
+/*
+ * resolver.c - asking, flushing, settings and life of a resolver.
+ *
+ * Called by the peer files, probe.c and tests. What happens to a question once
+ * it is open is in query.c.
+ */
+#include "resolver/question.h"
+
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "lib/base/err.h"
+#include "resolver/cache.h"
+#include "resolver/upstream.h"
+
+int
+resolver_ask(struct resolver *r, struct resolver_req *req, const char *name,
+    uint16_t type, unsigned flags, resolver_cb *cb, void *arg,
+    const struct dns_answer **ret_answer)
+{
+	struct question *q;
+
+	memset(req, 0, sizeof(*req));
+	if (r->stopping)
+		return PE_GONE;
+	if (!dns_name_is_normal(name) || !dns_type_known(type))
+		return -EINVAL;
+	r->stats.asked++;
+	if ((flags & RESOLVER_FRESH) == 0) {
+		*ret_answer = cache_get(r->cache, name, type);
+		if (*ret_answer != NULL) {
+			r->stats.hits++;
+			return 1;
+		}
+	}
+	r->stats.misses++;
+	q = question_find(r, name, type);
+	if (r->n_reqs >= RESOLVER_ASKERS_MAX ||
+	    (q == NULL && r->n_waiting >= r->set.max_waiting)) {
+		r->stats.refused++;
+		return PE_FULL;
+	}
+	if (q != NULL)
+		r->stats.joined++;
+	else
+		q = question_new(r, name, type);
+	if (q == NULL)
+		return -ENOMEM;
+	req->question = q;
+	req->cb = cb;
+	req->arg = arg;
+	TAILQ_INSERT_TAIL(&q->reqs, req, link);
+	r->n_reqs++;
+	return 0;
+}
+
+void
+resolver_cancel(struct resolver *r, struct resolver_req *req)
+{
+	struct question *q = req->question;
+
+	if (q == NULL)
+		return;
+	TAILQ_REMOVE(&q->reqs, req, link);
+	req->question = NULL;
+	r->n_reqs--;
+	/* what is on its way fills the cache; what was not sent yet need not
+	 * be (a done question is freed by question_finish()) */
+	if (q->state == Q_WAITING && TAILQ_EMPTY(&q->reqs)) {
+		question_unlink(q);
+		free(q);
+	}
+}
+
+size_t
+resolver_flush(struct resolver *r, const char *name)
+{
+	struct question *q;
+
+	if (name == NULL)
+		name = "";
+	TAILQ_FOREACH(q, &r->by_deadline, by_deadline)
+	{
+		if (q->state != Q_WAITING && dns_name_under(q->name, name))
+			q->no_store = true;
+	}
+	return cache_flush(r->cache, name);
+}
+
+/* ---- life ------------------------------------------------------------------
+ */
+
+static int
+settings_check(
+    const struct resolver_settings *in, struct resolver_settings *out)
+{
+	*out = *in;
+	if (in->n_servers == 0 || in->n_servers > RESOLVER_SERVERS_MAX ||
+	    in->tries == 0 || in->timeout_ms <= 0)
+		return -EINVAL;
+	if (in->max_queries == 0)
+		return -EINVAL;
+	if (out->max_queries > RESOLVER_IN_FLIGHT_MAX)
+		out->max_queries = RESOLVER_IN_FLIGHT_MAX;
+	if (out->max_waiting == 0)
+		out->max_waiting = RESOLVER_WAITING_MAX;
+	return 0;
+}
+
+static bool
+same_servers(
+    const struct resolver_settings *a, const struct resolver_settings *b)
+{
+	size_t i;
+
+	if (a->n_servers != b->n_servers)
+		return false;
+	for (i = 0; i < a->n_servers; i++)
+		if (strcmp(a->servers[i].text, b->servers[i].text) != 0 ||
+		    a->servers[i].trust_ad != b->servers[i].trust_ad)
+			return false;
+	return true;
+}
+
+int
+resolver_new(uv_loop_t *loop, const struct resolver_settings *settings,
+    struct resolver **ret_resolver)
+{
+	struct resolver *r = calloc(1, sizeof(*r));
+	size_t i;
+	int e;
+
+	if (r == NULL)
+		return -ENOMEM;
+	r->loop = loop;
+	for (i = 0; i < QUESTION_BUCKETS; i++)
+		LIST_INIT(&r->open[i]);
+	TAILQ_INIT(&r->by_deadline);
+	TAILQ_INIT(&r->waiting);
+	TAILQ_INIT(&r->ready);
+	e = settings_check(settings, &r->set);
+	if (e == 0)
+		e = channel_library_init();
+	if (e == 0)
+		e = upstreams_new(loop, &r->set, &r->us);
+	if (e < 0) {
+		free(r);
+		return e;
+	}
+	r->cache = cache_new(r->set.cache_size);
+	if (r->cache == NULL) {
+		upstreams_free(r->us);
+		free(r);
+		return -ENOMEM;
+	}
+	(void)uv_timer_init(loop, &r->deadline); /* cannot fail */
+	(void)uv_timer_init(loop, &r->soon);
+	r->deadline.data = r->soon.data = r;
+	r->handles = 2;
+	*ret_resolver = r;
+	return 0;
+}
+
+int
+resolver_configure(struct resolver *r, const struct resolver_settings *settings)
+{
+	struct resolver_settings set;
+	struct upstreams *us;
+	struct question *q;
+	int e;
+
+	e = settings_check(settings, &set);
+	if (e == 0)
+		e = upstreams_new(r->loop, &set, &us);
+	if (e < 0)
+		return e;
+	/* who asks the old servers starts again with the new ones */
+	TAILQ_FOREACH(q, &r->by_deadline, by_deadline)
+	{
+		if (q->state == Q_WAITING)
+			continue;
+		if (q->state == Q_READY)
+			TAILQ_REMOVE(&r->ready, q, queue);
+		question_rewind(q);
+		q->state = Q_WAITING;
+		TAILQ_INSERT_HEAD(&r->waiting, q, queue);
+		r->n_waiting++;
+		r->n_places--;
+	}
+	if (!same_servers(&r->set, &set))
+		(void)cache_flush(r->cache, "");
+	cache_resize(r->cache, set.cache_size);
+	upstreams_free(r->us);
+	r->us = us;
+	r->set = set;
+	(void)uv_timer_start(&r->soon, question_on_soon, 0, 0);
+	return 0;
+}
+
+static void
+on_closed(uv_handle_t *h)
+{
+	struct resolver *r = h->data;
+
+	if (--r->handles == 0)
+		free(r);
+}
+
+void
+resolver_free(struct resolver *r)
+{
+	struct question *q;
+
+	if (r == NULL)
+		return;
+	r->stopping = true;
+	while ((q = TAILQ_FIRST(&r->by_deadline)) != NULL)
+		question_fail_as(q, DNS_WHY_GONE, "resolver stops");
+	upstreams_free(r->us);
+	cache_free(r->cache);
+	uv_close((uv_handle_t *)&r->deadline, on_closed);
+	uv_close((uv_handle_t *)&r->soon, on_closed);
+}
+
+void
+resolver_stats(const struct resolver *r, struct resolver_stats *ret)
+{
+	struct cache_stats cs;
+	size_t i;
+
+	*ret = r->stats;
+	cache_stats(r->cache, &cs);
+	ret->in_flight = r->n_places;
+	ret->waiting = r->n_waiting;
+	ret->cache_entries = cs.entries;
+	ret->cache_bytes = cs.bytes;
+	ret->cache_evicted = cs.evicted;
+	ret->n_servers = upstreams_count(r->us);
+	for (i = 0; i < ret->n_servers; i++)
+		upstreams_stats(r->us, (int)i, &ret->servers[i]);
+}
