@@ -178,11 +178,11 @@ deps:
 # Set-up first, then a second make that sees what was installed.
 check: deps
 	@$(MAKE) --no-print-directory check-run
-check-run: build $(UNIT)
+check-run: build $(UNIT) $(BENCH)
 	@MODE=$(MODE) MAKE="$(MAKE)" bash tests/run.sh
 unit: $(UNIT)
 	@MODE=$(MODE) bash tests/run.sh unit
-e2e: build
+e2e: build $(BENCH)
 	@MODE=$(MODE) bash tests/run.sh e2e
 
 demo: deps

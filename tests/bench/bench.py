@@ -150,7 +150,7 @@ class Bench:
             group.settle()
         memory = []
         sink.start(n)
-        children = os.times()
+        children, busy = os.times(), measure.busy()
         sink_cpu = sink.cpu()
         disk = self.disk.counts()
         cpu = group.cpu() if group else None
@@ -186,7 +186,11 @@ class Bench:
             out["pss_kb"] = max(m[0] for m in memory)
             out["pss_anon_kb"] = max(m[1] for m in memory)
             out["processes"] = max(m[2] for m in memory)
-        now = os.times()
+        now, busy_now = os.times(), measure.busy()
+        known = sum(now[:4]) - sum(children[:4]) + (sink.cpu() - sink_cpu) + (
+            after[0] - cpu[0] if group else 0)
+        out["others_cpu"] = max(0, busy_now[0] - busy[0] - known) / max(
+            0.01, busy_now[1] - busy[1])
         out["source_cpu_ms"] = (now.children_user + now.children_system -
                                 children.children_user - children.children_system) * 1e3 / n
         out["sink_cpu_ms"] = (sink.cpu() - sink_cpu) * 1e3 / n
@@ -368,8 +372,6 @@ def measure_all(world, bench, args):
     print("# %(processors)d x %(model)s, Linux %(kernel)s, %(file_system)s, "
           "4 KB sync %(sync_4k_ms).2f ms, load %(load_before).1f, Postern %(postern)s, "
           "Postfix %(postfix)s" % facts)
-    if facts["load_before"] > 0.5:
-        print("# the machine is not idle: absolute numbers are too low, and ratios less certain")
     systems, skipped = start_systems(world, bench, wanted)
     facts["cpu_from"] = sorted({s.group.kind for s in systems if s.group})
     cells, syncs = [], {}
@@ -392,6 +394,10 @@ def measure_all(world, bench, args):
                 name, syncs[name]["per_message"], ", ".join(
                     "%s %d" % kv for kv in sorted(syncs[name]["calls"].items()))), flush=True)
     facts["load_after"] = os.getloadavg()[0]
+    others = [r["others_cpu"] for c in cells for runs in c["runs"].values() for r in runs]
+    facts["others_cpu"] = spread(others)
+    print("# processors taken by others, the kernel's threads among them: %.0f %% (up to %.0f %%)" % (
+        100 * facts["others_cpu"]["median"], 100 * facts["others_cpu"]["max"]))
     return {"machine": facts, "skipped": skipped, "sessions": args.sessions, "domains": DOMAINS,
             "rounds": args.rounds, "seconds": args.seconds, "cells": cells, "syncs": syncs,
             "targets": targets(cells, syncs), "problems": bench.problems}

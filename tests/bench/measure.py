@@ -36,6 +36,13 @@ def stat_of(pid):
     return name, int(f[1]), *(int(x) / TICK for x in f[11:13]), (int(f[13]) + int(f[14])) / TICK
 
 
+def busy():
+    """(seconds that all processors worked, seconds there were) since boot."""
+    f = [int(x) / TICK for x in read("/proc/stat").split("\n", 1)[0].split()[1:9]]
+    idle = f[3] + f[4]
+    return sum(f) - idle, sum(f)
+
+
 def tree(root):
     """Process ids of root and all below it."""
     parents = {}

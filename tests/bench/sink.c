@@ -26,6 +26,7 @@
 
 #include <getopt.h>
 #include <signal.h>
+#include <sys/queue.h>
 #include <sys/signalfd.h>
 
 enum {
@@ -40,6 +41,7 @@ enum kind { KIND_LISTENER, KIND_CONTROL, KIND_SIGNAL, KIND_CONN };
 
 struct client {
 	enum kind kind; /* first: tells what an epoll event is about */
+	LIST_ENTRY(client) link;
 	struct conn c;
 	bool in_data;
 	bool quit;
@@ -78,6 +80,9 @@ static FILE *record;
 static unsigned defer_pct, fail_pct, defer_data_pct;
 static int64_t delay_ns;
 static bool pipelining = true;
+static LIST_HEAD(, client) clients = LIST_HEAD_INITIALIZER(clients);
+static struct listener listeners[LISTENERS_MAX];
+static bool over;
 static uint64_t open_conns, report_at;
 static struct client *waiting_first, **waiting_last = &waiting_first;
 static uint32_t random_state = 1;
@@ -358,6 +363,7 @@ client_free(struct client *cl)
 		if (waiting_last == &cl->next_waiting)
 			waiting_last = p;
 	}
+	LIST_REMOVE(cl, link);
 	conn_close(&cl->c);
 	buf_done(&cl->c.out);
 	free(cl);
@@ -440,6 +446,7 @@ on_accept(struct listener *l)
 		memset(cl, 0, offsetof(struct client, line));
 		cl->kind = KIND_CONN;
 		conn_init(&cl->c, 1 << 20);
+		LIST_INSERT_HEAD(&clients, cl, link);
 		open_conns++;
 		count.conns++;
 		say(cl, "220 sink.bench.test ESMTP\r\n");
@@ -457,8 +464,10 @@ on_control(void)
 	ssize_t n = read(0, line + len, sizeof(line) - 1 - len);
 	char *nl;
 
-	if (n <= 0)
-		exit(0); /* whoever gave commands is gone */
+	if (n <= 0) {
+		over = true; /* whoever gave commands is gone */
+		return;
+	}
 	len += (size_t)n;
 	line[len] = '\0';
 	while ((nl = strchr(line, '\n')) != NULL) {
@@ -518,15 +527,12 @@ watch(int fd, void *what)
 }
 
 static void
-listen_on(const char *text)
+listen_on(const char *text, struct listener *l)
 {
-	struct listener *l = calloc(1, sizeof(*l));
 	struct sockaddr_storage ss;
 	socklen_t len = address(text, &ss);
 	int one = 1;
 
-	if (l == NULL)
-		die("calloc", "no memory");
 	l->kind = KIND_LISTENER;
 	l->fd =
 	    socket(ss.ss_family, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
@@ -560,7 +566,7 @@ loop(int sigfd)
 {
 	struct epoll_event evs[256];
 
-	for (;;) {
+	while (!over) {
 		int n = epoll_wait(epfd, evs, 256, wait_ms());
 
 		for (int i = 0; i < n; i++) {
@@ -579,7 +585,7 @@ loop(int sigfd)
 					break;
 				report();
 				if (si.ssi_signo != SIGUSR1)
-					return;
+					over = true;
 				break;
 			case KIND_CONN:
 				if (client_event((struct client *)kind) < 0)
@@ -614,17 +620,17 @@ main(int argc, char **argv)
 		{ NULL, 0, NULL, 0 },
 	};
 	static enum kind control_kind = KIND_CONTROL, signal_kind = KIND_SIGNAL;
-	const char *listeners[LISTENERS_MAX], *cert = NULL, *key = NULL;
-	int nlisteners = 0, o, sigfd;
+	const char *addresses[LISTENERS_MAX], *cert = NULL, *key = NULL;
+	int naddresses = 0, o, sigfd;
 	bool control = false;
 	sigset_t set;
 
 	while ((o = getopt_long(argc, argv, "l:", opts, NULL)) != -1) {
 		switch (o) {
 		case 'l':
-			if (nlisteners == LISTENERS_MAX)
+			if (naddresses == LISTENERS_MAX)
 				die(optarg, "too many listeners");
-			listeners[nlisteners++] = optarg;
+			addresses[naddresses++] = optarg;
 			break;
 		case 'C':
 			cert = optarg;
@@ -662,7 +668,7 @@ main(int argc, char **argv)
 			return 2;
 		}
 	}
-	if (nlisteners == 0 || optind != argc ||
+	if (naddresses == 0 || optind != argc ||
 	    (cert == NULL) != (key == NULL))
 		die("usage", "sink -l ADDRESS:PORT [options]; see sink.c");
 	raise_fd_limit();
@@ -674,8 +680,8 @@ main(int argc, char **argv)
 	count.start_ns = now_ns();
 	if (cert != NULL)
 		tls_ctx = make_tls(cert, key);
-	for (int i = 0; i < nlisteners; i++)
-		listen_on(listeners[i]);
+	for (int i = 0; i < naddresses; i++)
+		listen_on(addresses[i], &listeners[i]);
 	sigemptyset(&set);
 	sigaddset(&set, SIGTERM);
 	sigaddset(&set, SIGINT);
@@ -688,5 +694,8 @@ main(int argc, char **argv)
 	printf("ready\n");
 	fflush(stdout);
 	loop(sigfd);
+	while (!LIST_EMPTY(&clients))
+		client_free(LIST_FIRST(&clients));
+	SSL_CTX_free(tls_ctx);
 	return 0;
 }

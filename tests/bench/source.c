@@ -836,7 +836,13 @@ run(void)
 			    (int64_t)set.time_s * 1000000000))
 			stopped = true;
 	}
+	for (uint64_t i = 0; i < set.sessions; i++) {
+		conn_close(&sessions[i].c); /* told to end at once */
+		buf_done(&sessions[i].c.out);
+	}
 	free(sessions);
+	SSL_SESSION_free(tls_session);
+	SSL_CTX_free(tls_ctx);
 }
 
 static void
