@@ -556,13 +556,17 @@ queue_worker_lost(struct queue *q, struct qworker *w)
 	struct qflight *f;
 	struct qhold *h;
 	struct qdest *d;
+	bool busy;
 	uint32_t n;
 
 	while ((f = TAILQ_FIRST(&w->flights)) != NULL) {
 		n = w->n_flights < 500 ? w->n_flights : 500;
 		op = queue_result_new(0, n);
-		if (op == NULL)
-			break; /* they stay out until a restart */
+		if (op == NULL) {
+			/* they stay out until a restart, but w goes now */
+			qflight_detach(q, f);
+			continue;
+		}
 		for (op->n = 0; op->n < n; op->n++) {
 			struct op_item *it = &op->items[op->n];
 
@@ -583,7 +587,10 @@ queue_worker_lost(struct queue *q, struct qworker *w)
 	}
 	while ((h = LIST_FIRST(&w->holds)) != NULL) {
 		d = h->dest;
+		busy = !h->idle || h->in_flight > 0;
 		queue_hold_end(q, h);
+		if (busy && !q->draining)
+			queue_lost(q, d);
 		queue_poke(q, d);
 	}
 }

@@ -507,8 +507,10 @@ on_result(void *peer, struct ipc_msg *im, struct ipc_rd *rd)
 	if (r < 0 && i > 0)
 		op->n = i - 1; /* what came before is true */
 	h->in_flight -= op->n;
-	if (success)
+	if (success) {
 		note_success(q, h->dest);
+		queue_lost_over(q, m.dest_id);
+	}
 	queue_result_put(q, op, true);
 	return r;
 }

@@ -47,6 +47,7 @@ enum {
 	SCHED_SLICE = 2000, /* destinations loaded per turn */
 	FORGET_AFTER_S = 3600,
 	RETRY_JOBS_MS = 1000, /* after the store refused */
+	LOST_MAX = 2048,      /* destinations remembered that lost a worker */
 };
 
 struct queue;
@@ -145,6 +146,13 @@ struct qlease {
 	uint32_t peer; /* smtpd instance */
 };
 
+/* Workers died with this destination, n in a row. */
+struct qlost {
+	uint64_t dest_id;
+	uint32_t n;
+	int64_t at_ms; /* the last time, monotonic */
+};
+
 struct qstats {
 	uint64_t offers, pulls, handed, returned, in_doubt, accepts_refused,
 	    set_aside, orphans, store_errors;
@@ -181,6 +189,8 @@ struct queue {
 	/* offer.c */
 	LIST_HEAD(, qworker) workers;
 	uint32_t n_workers;
+	struct qlost lost[LOST_MAX];
+	uint32_t n_lost;
 	bool all_suspended;
 	/* where the walk over sched is; it starts anew when sched_rescan */
 	int64_t sched_at_s;
@@ -339,6 +349,11 @@ bool queue_mid_allowed(const struct queue *q, uint64_t mid, uint32_t instance);
 uint64_t queue_mid_own(struct queue *q);
 /* Does the store take a commit again? The answer is in the state. */
 void queue_ids_probe(struct queue *q);
+
+/* lost.c: the worker that was busy with d died; d waits, longer each time,
+ * until something is delivered there. The caller pokes it. */
+void queue_lost(struct queue *q, struct qdest *d);
+void queue_lost_over(struct queue *q, uint64_t dest_id);
 
 /* expire.c, notice.c */
 void queue_expire(struct queue *q);

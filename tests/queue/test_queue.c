@@ -206,13 +206,15 @@ test_return_and_lost(void **state)
 	rig_pull(r, 0, dest, 10, 100);
 	assert_int_equal(r->w[0].n_got, 2);
 	assert_int_equal(r->w[0].got[1].attempts, 0);
-	/* the worker dies: due again at once, no attempt counted */
+	/* the worker dies: due again at once, no attempt counted; its
+	 * destination rests for a second */
 	rig_worker_kill(r, 0);
 	rig_check_law(r);
 	doc = rig_ask(r, ADM_WHY, mid, "", "");
 	assert_non_null(strstr(doc, "\"reason\":\"worker-lost\""));
 	assert_non_null(strstr(doc, "\"attempts\":0"));
 	rig_worker_up(r, 1, 10);
+	rig_advance(r, 2);
 	assert_int_equal(rig_offer(r, 1, 0), dest);
 	rig_pull(r, 1, dest, 10, 100);
 	assert_int_equal(r->w[1].n_got, 1);
@@ -234,15 +236,101 @@ test_lost_again_waits(void **state)
 	rig_pull(r, 0, dest, 1, 1);
 	rig_worker_kill(r, 0);
 	rig_worker_up(r, 0, 10);
+	rig_advance(r, 2);
 	rig_pull(r, 0, rig_offer(r, 0, 1), 1, 1);
 	assert_int_equal(r->w[0].n_got, 2);
 	rig_worker_kill(r, 0);
 	/* the second time it does not go straight to the next worker */
 	rig_worker_up(r, 0, 10);
-	rig_advance(r, 1);
+	rig_advance(r, 5);
 	assert_int_equal(r->w[0].n_offers, 2);
 	rig_advance(r, LOST_WAIT_S);
 	(void)rig_offer(r, 0, 2);
+	rig_free(r);
+}
+
+/* Seconds until a destination may be tried, as the store has it. */
+static int64_t
+pause_of(struct rig *r, uint64_t dest)
+{
+	struct rec_dest rec;
+	struct sview v;
+	int64_t until_s;
+
+	rig_settle(r);
+	assert_int_equal(store_read_begin(r->store, &v), 0);
+	assert_int_equal(sview_dest(&v, dest, &rec), 0);
+	until_s = rec.until_s;
+	store_read_end(&v);
+	return until_s - clock_now_s();
+}
+
+/* A destination that kills each worker before it has pulled anything. */
+static void
+test_poison_destination(void **state)
+{
+	struct rig *r = simple();
+	uint64_t poison, good = 0;
+	int64_t want = 1, pause;
+	uint32_t offers;
+	int i;
+
+	(void)state;
+	(void)rig_send(r, "a@b.example", "c@poison.example");
+	rig_worker_up(r, 0, 10);
+	poison = rig_offer(r, 0, 0);
+	for (i = 0; i < 11; i++) {
+		/* a good connection alone proves nothing */
+		rig_dest_state(r, 0, poison, DEST_UP, REASON_NONE);
+		rig_worker_kill(r, 0);
+		pause = pause_of(r, poison);
+		assert_in_range(pause, want, want + 1);
+		want = want * 2 > 300 ? 300 : want * 2;
+		rig_worker_up(r, 0, 10);
+		/* others flow meanwhile */
+		offers = r->w[0].n_offers;
+		(void)rig_send(r, "a@b.example", "c@good.example");
+		good = rig_offer(r, 0, offers);
+		assert_int_not_equal(good, poison);
+		rig_pull(r, 0, good, 10, 10);
+		rig_result(
+		    r, 0, &r->w[0].got[r->w[0].n_got - 1], OUTCOME_DELIVERED);
+		rig_release(r, 0, good);
+		assert_int_equal(r->w[0].n_offers, offers + 1);
+		rig_advance(r, pause + 1);
+		assert_int_equal(rig_offer(r, 0, offers + 1), poison);
+	}
+	assert_non_null(
+	    strstr(rig_ask(r, ADM_HOSTSTATUS, 0, "poison.example", ""),
+		"worker-lost"));
+	/* a delivery begins anew */
+	rig_pull(r, 0, poison, 10, 10);
+	rig_result(r, 0, &r->w[0].got[r->w[0].n_got - 1], OUTCOME_DELIVERED);
+	(void)rig_send(r, "a@b.example", "c@poison.example");
+	rig_pull(r, 0, poison, 10, 10);
+	rig_worker_kill(r, 0);
+	assert_in_range(pause_of(r, poison), 1, 2);
+	rig_check_law(r);
+	rig_free(r);
+}
+
+/* What a lost worker only kept open is not to blame. */
+static void
+test_lost_while_idle(void **state)
+{
+	struct rig *r = simple();
+	uint64_t dest;
+
+	(void)state;
+	(void)rig_send(r, "a@b.example", "c@d.example");
+	rig_worker_up(r, 0, 10);
+	dest = rig_offer(r, 0, 0);
+	rig_pull(r, 0, dest, 10, 10);
+	rig_result(r, 0, &r->w[0].got[0], OUTCOME_DELIVERED);
+	rig_pull(r, 0, dest, 10, 10);
+	rig_worker_kill(r, 0);
+	assert_true(pause_of(r, dest) <= 0);
+	assert_int_equal(r->q.n_lost, 0);
 	rig_free(r);
 }
 
@@ -687,6 +775,8 @@ main(void)
 		cmocka_unit_test(test_large_body),
 		cmocka_unit_test(test_return_and_lost),
 		cmocka_unit_test(test_lost_again_waits),
+		cmocka_unit_test(test_poison_destination),
+		cmocka_unit_test(test_lost_while_idle),
 		cmocka_unit_test(test_protocol_breaks),
 		cmocka_unit_test(test_mid_taken),
 		cmocka_unit_test(test_host_down),
