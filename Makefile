@@ -79,7 +79,7 @@ ALL_LDFLAGS := $(CFLAGS) $(MFLAGS) $(LHARDEN) $(LDFLAGS)
 
 # ---- what is built ---------------------------------------------------------
 
-CHILDREN := smtpd queue resolver deliver admin
+CHILDREN := smtpd queue resolver policyd deliver admin
 LIBSRC   := $(wildcard lib/*/*.c)
 LIBOBJ   := $(LIBSRC:%.c=$(B)/%.o)
 LIBA     := $(B)/libpostern.a
@@ -94,10 +94,12 @@ XLIBS_ctl        := $(LIBS_json) $(LIBS_curl) $(LIBS_tls)
 XLIBS_smtpd      := $(LIBS_tls) -lcrypt -lpthread
 XLIBS_queue      := $(shell pkg-config --libs lmdb 2>/dev/null) -lpthread
 XLIBS_resolver   := $(shell pkg-config --libs libcares 2>/dev/null)
+XLIBS_policyd    := $(LIBS_curl) $(LIBS_tls) $(shell pkg-config --libs lmdb 2>/dev/null) \
+	-lpthread
 XLIBS_deliver    := $(LIBS_tls)
 XLIBS_admin      := $(LIBS_json) $(shell pkg-config --libs libmicrohttpd 2>/dev/null)
 XLIBS_all        := $(sort $(XLIBS_supervisor) $(XLIBS_ctl) $(XLIBS_smtpd) \
-	$(XLIBS_queue) $(XLIBS_resolver) $(XLIBS_deliver) $(XLIBS_admin))
+	$(XLIBS_queue) $(XLIBS_resolver) $(XLIBS_policyd) $(XLIBS_deliver) $(XLIBS_admin))
 
 PROGS := $(if $(SRC_supervisor),$(B)/postern) $(if $(SRC_ctl),$(B)/posternctl) \
 	$(foreach c,$(CHILDREN),$(if $(SRC_$(c)),$(B)/postern-$(c)))

@@ -94,43 +94,76 @@ join(char *ret, size_t len, const char *dir, const char *name)
 	return EXIT_CODE_CONFIG;
 }
 
+/* Which processes keep state;
+ * nobody else opens it. */
+static const struct {
+	enum role role;
+	const char *name;
+} state_dirs[NODE_DIRS] = {
+	{ ROLE_QUEUE, "queue" },
+	{ ROLE_POLICYD, "policy" },
+};
+
+const struct node_dir *
+node_dir_of(const struct node *n, enum role role)
+{
+	size_t i;
+
+	for (i = 0; i < NODE_DIRS; i++)
+		if (n->dirs[i].role == role)
+			return &n->dirs[i];
+	return NULL;
+}
+
+static int
+open_state_dir(struct node *n, size_t i)
+{
+	struct node_dir *d = &n->dirs[i];
+	uid_t uid = geteuid();
+	gid_t gid = getegid();
+	int r;
+
+	d->role = state_dirs[i].role;
+	if (n->as_root && !setup_find_user(n->conf, d->role, &uid, &gid))
+		return EXIT_CODE_CONFIG;
+	r = join(d->path, sizeof(d->path), n->conf->node.state_dir,
+	    state_dirs[i].name);
+	if (r == 0)
+		r = own_dir(d->path, 0700, uid, gid);
+	if (r != 0)
+		return r;
+	d->fd = open(d->path, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+	if (d->fd < 0) {
+		(void)fprintf(
+		    stderr, "postern: %s: %s\n", d->path, strerror(errno));
+		return EXIT_CODE_START;
+	}
+	return 0;
+}
+
 static int
 open_dirs(struct node *n)
 {
 	const struct conf_node *cn = &n->conf->node;
-	uid_t quid = geteuid();
-	gid_t qgid = getegid();
+	size_t i;
 	int r;
 
-	if (n->as_root && !setup_find_user(n->conf, ROLE_QUEUE, &quid, &qgid))
-		return EXIT_CODE_CONFIG;
 	make_parents(cn->state_dir);
 	make_parents(cn->run_dir);
 	r = own_dir(cn->state_dir, 0755, geteuid(), getegid());
 	if (r == 0)
 		r = own_dir(cn->run_dir, 0755, geteuid(), getegid());
 	if (r == 0)
-		r = join(n->queue_path, sizeof(n->queue_path), cn->state_dir,
-		    "queue");
-	if (r == 0)
 		r = join(n->empty_path, sizeof(n->empty_path), cn->state_dir,
 		    "empty");
 	if (r == 0)
 		r = join(n->socket_path, sizeof(n->socket_path), cn->run_dir,
 		    "control.sock");
-	if (r == 0)
-		r = own_dir(n->queue_path, 0700, quid, qgid);
+	for (i = 0; i < NODE_DIRS && r == 0; i++)
+		r = open_state_dir(n, i);
 	if (r == 0 && n->as_root)
 		r = own_dir(n->empty_path, 0755, 0, 0);
-	if (r != 0)
-		return r;
-	n->queue_fd = open(n->queue_path, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-	if (n->queue_fd < 0) {
-		(void)fprintf(stderr, "postern: %s: %s\n", n->queue_path,
-		    strerror(errno));
-		return EXIT_CODE_START;
-	}
-	return 0;
+	return r;
 }
 
 /* One node per state directory. */
@@ -314,8 +347,9 @@ node_close(struct node *n)
 			(void)close(n->sockets[i].fd);
 	if (n->n_sockets > 0)
 		(void)unlink(n->socket_path); /* gone or not: harmless */
-	if (n->queue_fd >= 0)
-		(void)close(n->queue_fd);
+	for (i = 0; i < NODE_DIRS; i++)
+		if (n->dirs[i].fd >= 0)
+			(void)close(n->dirs[i].fd);
 	if (n->lock_fd >= 0)
 		(void)close(n->lock_fd);
 	ledger_free(n->ledger);

@@ -39,6 +39,7 @@ static const struct {
 } plan[] = {
 	{ ROLE_QUEUE, CONF_FOR_NONE, false },
 	{ ROLE_RESOLVER, CONF_FOR_NONE, false },
+	{ ROLE_POLICYD, CONF_FOR_POLICYD, false },
 	{ ROLE_DELIVER, CONF_FOR_DELIVER, true },
 	{ ROLE_ADMIN, CONF_FOR_ADMIN, false },
 	{ ROLE_SMTPD, CONF_FOR_SMTPD, true },
@@ -240,12 +241,14 @@ send_sockets(struct process *p)
 static int
 send_dir(struct process *p)
 {
-	struct ctl_dir m = { p->node->queue_path };
+	const struct node_dir *dir = node_dir_of(p->node, p->role);
+	struct ctl_dir m;
 	int fd;
 
-	if (p->role != ROLE_QUEUE)
+	if (dir == NULL)
 		return 0;
-	fd = fcntl(p->node->queue_fd, F_DUPFD_CLOEXEC, 10);
+	m.path = dir->path;
+	fd = fcntl(dir->fd, F_DUPFD_CLOEXEC, 10);
 	if (fd < 0)
 		return -errno;
 	ctl_dir_encode(ipc_send_begin(p->chan, CTL_DIR, 0), &m);

@@ -52,6 +52,14 @@ struct node_socket {
 	int fd;
 };
 
+/* A directory below state_dir that belongs to one process. */
+enum { NODE_DIRS = 2 };
+struct node_dir {
+	enum role role;
+	char path[4096];
+	int fd;
+};
+
 enum node_state { NODE_STARTING, NODE_RUNNING, NODE_DRAINING, NODE_LEAVING };
 
 struct node {
@@ -66,11 +74,11 @@ struct node {
 	bool said_missing; /* what no child could apply: said once */
 	int64_t started_s;
 
-	char bin_dir[4096];	/* where the children's programs are */
-	char queue_path[4096];	/* state_dir/queue */
+	char bin_dir[4096]; /* where the children's programs are */
+	struct node_dir dirs[NODE_DIRS];
 	char empty_path[4096];	/* chroot of the children */
 	char socket_path[4096]; /* control socket, removed at the end */
-	int lock_fd, queue_fd, log_fd;
+	int lock_fd, log_fd;
 	uint32_t max_fds;
 
 	struct process processes[PROCESSES_MAX];
@@ -90,6 +98,8 @@ struct node {
  * main(), after saying why on stderr. */
 int node_open(struct node *n);
 void node_close(struct node *n);
+/* The directory of a role, or NULL. */
+const struct node_dir *node_dir_of(const struct node *n, enum role role);
 /* What the supervisor itself may still do once all is open. */
 int node_lock_down(struct node *n);
 /* Open the log target of the settings; -1 and errno. */

@@ -37,11 +37,14 @@ enum adm_op {
 	ADM_SUSPENDDEL,	    /* queue: arg0 domain or "" for all */
 	ADM_RESUMEDEL,	    /* queue: the same */
 	ADM_WHY,	    /* queue: num MID */
-	ADM_EXPLAIN,  /* deliver: arg0 address or domain, arg1 sender, arg2
+	ADM_EXPLAIN,	 /* deliver: arg0 address or domain, arg1 sender, arg2
 			     * client address */
-	ADM_DNSFLUSH, /* resolver: arg0 name or "" */
-	ADM_RELOAD,   /* supervisor */
-	ADM_DRAIN,    /* supervisor: num deadline in ms */
+	ADM_DNSFLUSH,	 /* resolver: arg0 name or "" */
+	ADM_RELOAD,	 /* supervisor */
+	ADM_DRAIN,	 /* supervisor: num deadline in ms */
+	ADM_STS_LIST,	 /* policyd: arg0 names behind this one, num limit */
+	ADM_STS_SHOW,	 /* policyd: arg0 domain */
+	ADM_STS_REFRESH, /* policyd: arg0 domain */
 	ADM_OP_COUNT
 };
 
@@ -74,6 +77,13 @@ enum adm_op {
  * RELOAD        {generation, warnings: [text]}; refused with 409 and the first
  *               problem as text
  * DRAIN         {deadline_ms}, before anything stops
+ * STS_LIST      {policies: [{domain, mode, id, age_s, max_age_s, expires,
+ *               failures}], truncated: bool} in order of names
+ * STS_SHOW      {domain, mode, id, fetched, age_s, max_age_s, expires, used,
+ *               next_refresh, failures, last_error, mx: [text], text}, 404
+ *               when there is none
+ * STS_REFRESH   {domain, state, reason, source, mode, id, age_s, max_age_s,
+ *               mx}, when the fetch has ended
  */
 struct adm_call {
 	enum adm_op op;

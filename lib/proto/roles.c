@@ -12,6 +12,7 @@ static const char *const names[ROLE_COUNT] = {
 	[ROLE_RESOLVER] = "resolver",
 	[ROLE_DELIVER] = "deliver",
 	[ROLE_ADMIN] = "admin",
+	[ROLE_POLICYD] = "policyd",
 };
 
 static const struct {
@@ -20,10 +21,13 @@ static const struct {
 	{ ROLE_SMTPD, ROLE_QUEUE },
 	{ ROLE_QUEUE, ROLE_DELIVER },
 	{ ROLE_DELIVER, ROLE_RESOLVER },
+	{ ROLE_DELIVER, ROLE_POLICYD },
+	{ ROLE_POLICYD, ROLE_RESOLVER },
 	{ ROLE_ADMIN, ROLE_SMTPD },
 	{ ROLE_ADMIN, ROLE_QUEUE },
 	{ ROLE_ADMIN, ROLE_RESOLVER },
 	{ ROLE_ADMIN, ROLE_DELIVER },
+	{ ROLE_ADMIN, ROLE_POLICYD },
 };
 
 const char *

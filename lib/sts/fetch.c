@@ -705,7 +705,8 @@ sts_fetch_start(struct sts_fetcher *f, const char *domain,
 static int
 store_from_pem(const uint8_t *pem, size_t len, X509_STORE **ret_store)
 {
-	BIO *bio = BIO_new_mem_buf(pem, (int)len);
+	BIO *bio =
+	    BIO_new_mem_buf(pem != NULL ? pem : (const uint8_t *)"", (int)len);
 	X509_STORE *store = X509_STORE_new();
 	X509 *x;
 	size_t n = 0;
@@ -721,7 +722,7 @@ store_from_pem(const uint8_t *pem, size_t len, X509_STORE **ret_store)
 	}
 	ERR_clear_error(); /* the end of the bundle is one */
 	BIO_free(bio);
-	if (n == 0) {
+	if (n == 0 && pem != NULL) {
 		X509_STORE_free(store);
 		return PE_TLS;
 	}

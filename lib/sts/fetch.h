@@ -67,7 +67,7 @@ struct sts_fetch_settings {
 	int64_t total_ms, connect_ms;
 	uint16_t port;	   /* of policy hosts: 443 */
 	const char *proxy; /* "http://[user:password@]host:port", or NULL */
-	const uint8_t *ca; /* PEM */
+	const uint8_t *ca; /* PEM; NULL: nobody is trusted */
 	size_t ca_len;
 };
 

@@ -52,7 +52,7 @@ def status_and_law(w, node):
     equal(doc["status"], "ok")
     equal(doc["hostname"], node.hostname)
     roles = {p["process"] for p in doc["processes"]}
-    equal(roles, {"supervisor", "smtpd", "queue", "resolver", "deliver", "admin"})
+    equal(roles, {"supervisor", "smtpd", "queue", "resolver", "policyd", "deliver", "admin"})
     law = doc["conservation"]
     equal((law["holds"], law["difference"]), (True, 0))
     assert law["accepted"] >= 1 and law["delivered"] >= 1, law

@@ -7,6 +7,7 @@
 #include "lib/proto/admin.h"
 #include "lib/proto/control.h"
 #include "lib/proto/handoff.h"
+#include "lib/proto/policy.h"
 #include "lib/proto/resolve.h"
 #include "lib/proto/submit.h"
 
@@ -57,6 +58,8 @@ PAIR(hand_return)
 PAIR(hand_dest_state)
 PAIR(hand_dest)
 PAIR(resolve_ask)
+PAIR(policy_ask)
+PAIR(policy_answer)
 PAIR(adm_call)
 PAIR(adm_end)
 
@@ -92,6 +95,8 @@ static int (*const pairs[])(struct ipc_rd *r, struct ipc_wr *w) = {
 	hand_dest_state_again,
 	hand_dest_again,
 	resolve_ask_again,
+	policy_ask_again,
+	policy_answer_again,
 	adm_call_again,
 	adm_end_again,
 };

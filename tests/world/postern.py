@@ -12,7 +12,7 @@ import urllib.request
 from .base import MODE, ROOT, Proc, Timeout, WorldError, poll, scale
 from .client import Client, submit
 
-ROLES = ("smtpd", "queue", "resolver", "deliver", "admin")
+ROLES = ("smtpd", "queue", "resolver", "policyd", "deliver", "admin")
 AUTO = "auto"  # as a listener's address: a free port, then found in node.listeners
 SANITIZER = re.compile(r"(ERROR: (?:Address|Leak|Thread)Sanitizer|WARNING: ThreadSanitizer|runtime error:)")
 

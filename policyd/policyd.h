@@ -1,0 +1,98 @@
+/*
+ * policyd.h - this process: its parts, and what its files ask of each other.
+ */
+#ifndef POSTERN_POLICYD_POLICYD_H
+#define POSTERN_POLICYD_POLICYD_H
+
+#include <stdbool.h>
+#include <stdint.h>
+#include <sys/queue.h>
+#include <uv.h>
+
+#include "lib/dns/dns.h"
+#include "lib/proto/roles.h"
+#include "lib/sts/fetch.h"
+#include "policyd/policy.h"
+#include "policyd/store.h"
+
+struct admin;
+struct child;
+struct conf;
+struct ipc_chan;
+struct worker;
+
+enum {
+	EARLY_PEERS_MAX = 256,
+	ASKS_MAX = 4096, /* questions to the resolver, open */
+};
+
+struct early_peer {
+	enum role role;
+	uint32_t instance;
+	int fd;
+};
+
+/* ---- peer_resolver.c ---- */
+
+/* One question; its answer comes once, never inside ask_start(). */
+struct ask;
+typedef void ask_done(void *arg, const struct dns_answer *answer);
+TAILQ_HEAD(ask_list, ask);
+
+struct resolver_peer {
+	struct ipc_chan *chan; /* NULL: it is away */
+	uint32_t instance;
+	uv_timer_t timer;
+	struct ask_list asks; /* oldest first */
+	uint32_t n_asks;
+	uint64_t next_id;
+};
+
+struct counters {
+	uint64_t asked, fresh, cache_hits, kept, indeterminate, grace_over,
+	    healed, refreshes, refresh_failures, corrupt, expired, busy,
+	    save_failures;
+	uint64_t fetches[STS_FETCH_WHY_COUNT];
+};
+
+struct app {
+	struct child *child;
+	struct policy_clock clock;
+	struct store *store;	     /* NULL until setup */
+	struct sts_fetcher *fetcher; /* the same */
+	struct policy *policy;
+	struct resolver_peer resolver;
+	LIST_HEAD(, worker) workers;
+	LIST_HEAD(, admin) admins;
+	LIST_HEAD(, job) jobs; /* fetches under way */
+	uv_timer_t tick, drain;
+	bool started;
+	struct counters n;
+	size_t n_early; /* channels that came before start() */
+	struct early_peer early[EARLY_PEERS_MAX];
+};
+
+int64_t app_now_s(struct app *app);
+
+/* While draining: a worker has gone; the last one ends the process. */
+void app_worker_gone(struct app *app);
+
+/* A new channel; fd is taken. Failures are logged. */
+void worker_open(struct app *app, enum role role, uint32_t instance, int fd);
+void admin_open(struct app *app, uint32_t instance, int fd);
+void resolver_open(struct app *app, uint32_t instance, int fd);
+void resolver_init(struct app *app);
+
+/* NULL: memory, or too many. fresh: past the cache of the resolver. */
+struct ask *ask_start(struct app *app, const char *name, uint16_t type,
+    bool fresh, ask_done *done, void *arg);
+void ask_cancel(struct ask *a);
+
+/* discover.c: the ops of policy.h. */
+extern const struct policy_ops app_ops;
+void jobs_cancel(struct app *app);
+
+/* events.c: what happened, into the log and the counters. */
+void app_event(void *arg, const struct policy_event *ev);
+
+#endif
