@@ -20,7 +20,9 @@
 #include <string.h>
 #include <unistd.h>
 
-enum { NOTICE_MAX = 4 << 20 };
+/* The largest max_copy, and NOTICE_RCPTS_MAX recipients whose servers answered
+ * with nothing but bytes to be escaped: 15 KB each. */
+enum { NOTICE_MAX = 24 << 20 };
 
 /* A notice on its way: the job, its message, its bytes. */
 struct notice {
@@ -132,8 +134,8 @@ notice_done(void *arg, struct job *job)
 			queue_accepted(q, &n->dsn);
 	}
 	notice_free(n);
-	if (!q->closing)
-		queue_notices(q);
+	if (r == 0 && !q->closing)
+		queue_notices(q); /* else with the next tick */
 	queue_drain_check(q);
 }
 
@@ -306,9 +308,10 @@ format_text(struct queue *q, struct sview *v, struct notice *n,
 		if (r == 0)
 			r = format_with(n, b, val.mv_data, val.mv_size, ret);
 	}
-	if (r != PE_NOT_FOUND && r != PE_CORRUPT)
+	if (r == 0 || r == -ENOMEM || r == -EMFILE || r == -ENFILE)
 		return r;
-	/* the body is lost; the sender learns what happened all the same */
+	/* the body is lost, or there is no room for it; the sender learns what
+	 * happened all the same, and the notices behind this one go on */
 	b->full = false;
 	buf_reset(&n->text, NOTICE_MAX);
 	return format_with(n, b, (const uint8_t *)"", 0, ret);
@@ -399,6 +402,7 @@ text_to_file(struct queue *q, struct notice *n)
 		p += w;
 		len -= (size_t)w;
 	}
+	buf_done(&n->text); /* not in memory while it waits */
 	return 0;
 }
 

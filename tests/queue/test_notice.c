@@ -455,6 +455,76 @@ test_large_notice(void **state)
 	rig_free(r);
 }
 
+/* The notice about the one message in the store: its size. */
+static int64_t
+only_notice(struct rig *r)
+{
+	uint32_t n = r->w[0].n_got;
+
+	RIG_UNTIL(r, writer_counters(r->q.writer)->generated == 1);
+	rig_pull(r, 0, rig_offer(r, 0, 1), 1, 1);
+	assert_int_equal(r->w[0].n_got, n + 1);
+	assert_string_equal(r->w[0].got[n].sender, "");
+	rig_check_law(r);
+	return r->w[0].got[n].fd_size;
+}
+
+/* What is larger than anybody expects must not stop the notices behind it. */
+static void
+test_huge_copy(void **state)
+{
+	struct rig *r =
+	    rig_new(RIG_SETTINGS, "[profile default]\nmax_copy = 10m\n", MAP);
+	size_t len = 10 << 20, i;
+	char *body = malloc(len);
+	uint64_t mid;
+
+	(void)state;
+	for (i = 0; i < len; i++)
+		body[i] = i % 70 == 69 ? '\n' : i % 70 == 68 ? '\r' : 'x';
+	mid = rig_begin(r, "a@b.example", 1, DSN_RET_FULL, 0);
+	rig_rcpt(r, mid, 0, "c@d.example", 0, "");
+	rig_data(r, mid, body, len);
+	rig_commit(r, mid, len, 0);
+	RIG_UNTIL(r, r->n_ok == 1);
+	rig_worker_up(r, 0, 100);
+	rig_pull(r, 0, rig_offer(r, 0, 0), 1, 100);
+	rig_result(r, 0, &r->w[0].got[0], OUTCOME_FAILED);
+	assert_true(only_notice(r) > (int64_t)len);
+	free(body);
+	rig_free(r);
+}
+
+static void
+test_hostile_replies(void **state)
+{
+	struct rig *r = rig_new(RIG_SETTINGS, NULL, MAP);
+	char reply[TEXT_REPLY_MAX + 1], addr[80], orcpt[1000];
+	uint64_t mid, dest;
+	uint32_t i;
+
+	(void)state;
+	memset(reply, 1, TEXT_REPLY_MAX);
+	reply[TEXT_REPLY_MAX] = '\0';
+	snprintf(orcpt, sizeof(orcpt), "rfc822;%0980d", 0);
+	mid = rig_begin(r, "a@b.example", NOTICE_RCPTS_MAX, DSN_RET_NONE, 0);
+	for (i = 0; i < NOTICE_RCPTS_MAX; i++) {
+		snprintf(addr, sizeof(addr), "%u%060d@d.example", i, 0);
+		rig_rcpt(r, mid, i, addr, 0, orcpt);
+	}
+	rig_data(r, mid, rig_text, sizeof(rig_text) - 1);
+	rig_commit(r, mid, sizeof(rig_text) - 1, 0);
+	RIG_UNTIL(r, r->n_ok == 1);
+	rig_worker_up(r, 0, 100);
+	dest = rig_offer(r, 0, 0);
+	rig_pull(r, 0, dest, 100, 100);
+	for (i = 0; i < NOTICE_RCPTS_MAX / 100; i++)
+		rig_result_full(r, 0, &r->w[0].got[i], OUTCOME_FAILED,
+		    REASON_REMOTE_5XX, 550, "5.1.1", reply, false);
+	assert_in_range(only_notice(r), 4 << 20, 8 << 20);
+	rig_free(r);
+}
+
 static void
 test_notice_survives_restart(void **state)
 {
@@ -502,6 +572,8 @@ main(void)
 		cmocka_unit_test(test_delay_warning),
 		cmocka_unit_test(test_profile),
 		cmocka_unit_test(test_large_notice),
+		cmocka_unit_test(test_huge_copy),
+		cmocka_unit_test(test_hostile_replies),
 		cmocka_unit_test(test_notice_survives_restart),
 	};
 
