@@ -71,9 +71,10 @@ ops_msg_settle(struct stxn *x, uint64_t mid, struct rec_msg *m, bool *ret_gone)
 	return r;
 }
 
-/* Earliest expiry among the recipients that still wait; 0: none does. */
+/* Earliest expiry among the recipients that still wait; 0: none does. known:
+ * none is earlier, so that the first with it ends the search. */
 static int
-next_expiry(struct stxn *x, uint64_t mid, int64_t *ret)
+next_expiry(struct stxn *x, uint64_t mid, int64_t known, int64_t *ret)
 {
 	struct rec_rcpt rec;
 	struct siter it;
@@ -94,6 +95,8 @@ next_expiry(struct stxn *x, uint64_t mid, int64_t *ret)
 			continue;
 		if (*ret == 0 || rec.expires_s < *ret)
 			*ret = rec.expires_s;
+		if (*ret <= known)
+			break;
 	}
 	siter_end(&it);
 	return r == PE_NOT_FOUND || r == 0 ? 0 : r;
@@ -105,7 +108,8 @@ struct ctx {
 	struct stxn *x;
 	struct op_result *op;
 	struct rec_msg m;
-	bool m_changed, notice_now, notice_later, expired;
+	bool m_changed, notice_now, notice_later;
+	bool first_ended; /* one of those that were to expire first */
 };
 
 static void
@@ -247,6 +251,8 @@ end_rcpt(
 	if (d->r.queued > 0)
 		d->r.queued--;
 	c->m.n_live--;
+	if (rc->expires_s <= c->m.exp_s)
+		c->first_ended = true;
 	if (state != RCPT_QUEUED) {
 		rc->state = (uint8_t)state;
 		rc->delay_pending = false;
@@ -323,8 +329,6 @@ one(struct ctx *c, struct op_item *it)
 		r = defer(c, it, &rc, d);
 	else
 		r = end_rcpt(c, it, &rc, d);
-	if (it->outcome == OUTCOME_EXPIRED)
-		c->expired = true;
 	if (r == 0 && ((it->flags & ITEM_NAMES) != 0 || it->double_bounce))
 		r = give_names(c, it, &rc);
 	return r;
@@ -352,8 +356,9 @@ settle(struct ctx *c, struct op_item *last)
 		r = ops_msg_notice(c->x, last->mid, &c->m, at);
 	if (c->m.notice_s != 0 && c->m.notice_s <= c->x->now_s)
 		c->op->ret_notice = true;
-	if (r == 0 && c->expired && c->m.n_live > 0) {
-		r = next_expiry(c->x, last->mid, &at);
+	/* else the entry would stand in exp before others until their time */
+	if (r == 0 && c->first_ended && c->m.n_live > 0) {
+		r = next_expiry(c->x, last->mid, c->m.exp_s, &at);
 		if (r == 0 && at > c->m.exp_s)
 			r = ops_msg_expiry(c->x, last->mid, &c->m, at);
 	}
@@ -374,7 +379,8 @@ one_message(struct ctx *c, struct op_item *items, uint32_t n)
 		}
 		return 0;
 	}
-	c->m_changed = c->notice_now = c->notice_later = c->expired = false;
+	c->m_changed = c->notice_now = c->notice_later = false;
+	c->first_ended = false;
 	for (i = 0; i < n && r == 0; i++)
 		r = one(c, &items[i]);
 	return r < 0 ? r : settle(c, &items[n - 1]);

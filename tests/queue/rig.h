@@ -434,21 +434,24 @@ rig_start(struct rig *r)
 	rig_ask_ids(r, 2000);
 }
 
+/* destinations.conf of the rigs to come, when a test wants one. */
+static const char *rig_destinations;
+
 static UNUSED_FN struct rig *
 rig_new(const char *settings, const char *bounce, size_t map_size)
 {
 	struct rig *r = calloc(1, sizeof(*r));
-	struct memory_file files[] = {
-		{ "postern.conf", settings },
-		{ "bounce.conf", bounce },
-		{ NULL, NULL },
-	};
+	struct memory_file files[4] = { { "postern.conf", settings } }, *f;
 	struct conf_source src = memory_source(files);
 	struct conf_errors errs = { 0 };
 
 	assert_non_null(r);
-	if (bounce == NULL)
-		files[1].name = NULL;
+	f = &files[1];
+	if (bounce != NULL)
+		*f++ = (struct memory_file){ "bounce.conf", bounce };
+	if (rig_destinations != NULL)
+		*f = (struct memory_file){ "destinations.conf",
+			rig_destinations };
 	hash_seed();
 	if (getenv("RIG_LOG") == NULL)
 		log_init(open("/dev/null", O_WRONLY), LOG_TEXT, LOG_CRITICAL,

@@ -303,6 +303,53 @@ test_expiry_in_flight(void **state)
 	rig_free(r);
 }
 
+/* Recipients of one message with different lifetimes: when the first one to
+ * expire is delivered, the message is out of the way until the next one's time.
+ * More of them than are looked at in one go, and one behind them. */
+static void
+test_expiry_not_blocked(void **state)
+{
+	struct rig *r;
+	struct got *g;
+	uint64_t mid, dest = 0;
+	uint32_t i, n = 2100;
+
+	(void)state;
+	rig_destinations = "[short.example]\nbounce_profile = short\n";
+	r = rig_new(RIG_SETTINGS,
+	    "[profile default]\n[profile short]\nmax_queue_time = 1h\n", MAP);
+	rig_destinations = NULL;
+	for (i = 0; i < n; i++) {
+		mid = rig_begin(r, "", 2, DSN_RET_NONE, 0);
+		rig_rcpt(r, mid, 0, "a@long.example", 0, "");
+		rig_rcpt(r, mid, 1, "a@short.example", 0, "");
+		rig_data(r, mid, rig_text, sizeof(rig_text) - 1);
+		rig_commit(r, mid, sizeof(rig_text) - 1, 0);
+	}
+	RIG_UNTIL(r, r->n_ok == n);
+	rig_worker_up(r, 0, 10);
+	(void)rig_offer(r, 0, 1);
+	for (i = 0; i < 2; i++) {
+		dest = r->w[0].offers[i].dest_id;
+		rig_pull(r, 0, dest, n, 1);
+		g = &r->w[0].got[r->w[0].n_got - 1];
+		if (strcmp(g->address, "a@short.example") == 0)
+			break;
+		rig_dest_state(r, 0, dest, DEST_DOWN, REASON_HOST_DOWN);
+	}
+	assert_int_equal(g->rids[0], 1);
+	for (i = r->w[0].n_got - n; i < r->w[0].n_got; i++)
+		rig_result_full(r, 0, &r->w[0].got[i], OUTCOME_DELIVERED,
+		    REASON_NONE, 250, "2.0.0", "ok", false);
+	rig_settle(r);
+	assert_int_equal(writer_counters(r->q.writer)->delivered, n);
+	(void)rig_send(r, "", "late@short.example");
+	rig_advance(r, 3601);
+	RIG_UNTIL(r, writer_counters(r->q.writer)->expired == 1);
+	rig_check_law(r);
+	rig_free(r);
+}
+
 static void
 test_many_expire(void **state)
 {
@@ -567,6 +614,7 @@ main(void)
 		cmocka_unit_test(test_expiry),
 		cmocka_unit_test(test_expiry_down_host),
 		cmocka_unit_test(test_expiry_in_flight),
+		cmocka_unit_test(test_expiry_not_blocked),
 		cmocka_unit_test(test_many_expire),
 		cmocka_unit_test(test_retries_used_up),
 		cmocka_unit_test(test_delay_warning),
