@@ -7,7 +7,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-enum { CHUNK = 2048 - 32, CHUNK_BIG = 64 * 1024 - 64, ALIGN = 16 };
+enum { CHUNK = 2048 - 32, CHUNK_MAX = 64 * 1024 - 64, ALIGN = 16 };
 
 struct arena_chunk {
 	struct arena_chunk *next;
@@ -26,7 +26,9 @@ arena_alloc(struct arena *a, size_t len)
 	len = (len + ALIGN - 1) & ~(size_t)(ALIGN - 1);
 	if (c == NULL || c->cap - c->used < len) {
 		/* small at first, so that many small jobs cost little */
-		cap = c == NULL ? CHUNK : CHUNK_BIG;
+		cap = c == NULL ? CHUNK : c->cap * 2;
+		if (cap > CHUNK_MAX)
+			cap = CHUNK_MAX;
 		if (cap < len)
 			cap = len;
 		c = malloc(sizeof(*c) + cap);
@@ -36,6 +38,7 @@ arena_alloc(struct arena *a, size_t len)
 		c->cap = cap;
 		c->next = a->head;
 		a->head = c;
+		a->size += sizeof(*c) + cap;
 	}
 	c->used += len;
 	return c->mem + c->used - len;
@@ -74,6 +77,7 @@ arena_reset(struct arena *a)
 	}
 	c->used = 0;
 	a->head = c;
+	a->size = sizeof(*c) + c->cap;
 }
 
 void
@@ -85,4 +89,5 @@ arena_done(struct arena *a)
 		a->head = c->next;
 		free(c);
 	}
+	a->size = 0;
 }

@@ -10,6 +10,7 @@
 struct arena_chunk;
 struct arena {
 	struct arena_chunk *head;
+	size_t size; /* bytes taken from the system */
 };
 
 /* Zeroed by the caller before first use. NULL when memory is short. */

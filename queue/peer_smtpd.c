@@ -3,8 +3,8 @@
  *
  * smtpd parses bytes from the network and may be taken over. What it says is
  * checked against its lease, the order of submit.h, and our own count of bytes;
- * it can never touch a message that is already ours. Memory is bounded: small
- * bodies up to a sum, then files; when the writer falls behind, credit is held
+ * it can never touch a message that is already ours. Memory is bounded:
+ * envelopes up to a sum; small bodies up to a sum, then files; when the writer falls behind, credit is held
  * back and the clients slow down.
  */
 #include "queue/queue.h"
@@ -36,6 +36,8 @@ struct qintake {
 	struct qsmtpd *from; /* NULL: gone */
 	struct op_accept *op;
 	uint32_t want_rcpts;
+	uint32_t cap_rcpts;
+	size_t envelope; /* its share of envelope_bytes */
 	uint64_t size;
 	struct buf body;
 	int fd; /* the body file, or -1 */
@@ -120,6 +122,7 @@ intake_free(struct queue *q, struct qintake *in, bool remove_file)
 		LIST_REMOVE(in, link);
 		in->from->n_intakes--;
 	}
+	q->envelope_bytes -= in->envelope;
 	q->inline_bytes -= buf_len(&in->body);
 	q->committing_bytes -= in->committing;
 	if (in->fd >= 0)
@@ -190,6 +193,16 @@ copy_envelope(struct op_accept *op, const struct submit_begin *m)
 	    : 0;
 }
 
+static void
+count_envelope(struct queue *q, struct qintake *in)
+{
+	size_t now = sizeof(*in) + sizeof(*in->op) + in->op->arena.size +
+	    (size_t)in->cap_rcpts * sizeof(*in->op->rcpts);
+
+	q->envelope_bytes += now - in->envelope;
+	in->envelope = now;
+}
+
 static struct qintake *
 intake_new(struct qsmtpd *p, uint64_t mid, const struct submit_begin *m)
 {
@@ -221,6 +234,7 @@ intake_new(struct qsmtpd *p, uint64_t mid, const struct submit_begin *m)
 	q->n_intakes++;
 	LIST_INSERT_HEAD(&p->intakes, in, link);
 	p->n_intakes++;
+	count_envelope(q, in);
 	return in;
 }
 
@@ -239,10 +253,21 @@ on_begin(void *peer, struct ipc_msg *im, struct ipc_rd *rd)
 	    find(q, im->req_id) != NULL)
 		return PE_PROTO;
 	if (!q->accepting || p->n_intakes >= INTAKES_MAX ||
-	    m.n_rcpts > INTAKE_RCPTS_MAX) {
+	    m.n_rcpts > INTAKE_RCPTS_MAX ||
+	    q->envelope_bytes > INTAKE_ENVELOPES) {
 		q->stats.accepts_refused++;
 		send_done(p, im->req_id, SUBMIT_LATER, 452, "4.3.1",
 		    q->accepting ? "too much at one time" : q->state_text);
+		return 0;
+	}
+	/* it may be a little ahead or behind in settings, but names of its own
+	 * making would stay in memory and in the store */
+	if (conf_gateway_lookup(q->conf, m.gateway) == NULL ||
+	    (m.profile[0] != '\0' &&
+		conf_profile_lookup(q->conf, m.profile) == NULL)) {
+		q->stats.accepts_refused++;
+		send_done(p, im->req_id, SUBMIT_LATER, 451, "4.3.5",
+		    "settings changed meanwhile");
 		return 0;
 	}
 	in = intake_new(p, im->req_id, &m);
@@ -272,14 +297,17 @@ on_rcpt(void *peer, struct ipc_msg *im, struct ipc_rd *rd)
 	if (in->from != p || in->in_writer || m.rid != op->n_rcpts ||
 	    op->n_rcpts >= in->want_rcpts || in->size > 0)
 		return PE_PROTO;
+	if (p->q->envelope_bytes > INTAKE_ENVELOPES)
+		return refuse(in, 452, "4.3.1", "too much at one time");
 	/* powers of two: the announced number is only a claim */
-	if ((op->n_rcpts & (op->n_rcpts - 1)) == 0) {
-		more = realloc(op->rcpts,
-		    (op->n_rcpts == 0 ? 1 : (size_t)op->n_rcpts * 2) *
-			sizeof(*more));
+	if (op->n_rcpts == in->cap_rcpts) {
+		uint32_t cap = op->n_rcpts == 0 ? 1 : op->n_rcpts * 2;
+
+		more = realloc(op->rcpts, cap * sizeof(*more));
 		if (more == NULL)
 			return refuse(in, 452, "4.3.1", "out of memory");
 		op->rcpts = more;
+		in->cap_rcpts = cap;
 	}
 	rc = &op->rcpts[op->n_rcpts];
 	memset(rc, 0, sizeof(*rc));
@@ -291,6 +319,7 @@ on_rcpt(void *peer, struct ipc_msg *im, struct ipc_rd *rd)
 	if (rc->address == NULL || rc->domain == NULL || rc->orcpt == NULL)
 		return refuse(in, 452, "4.3.1", "out of memory");
 	op->n_rcpts++;
+	count_envelope(p->q, in);
 	return 0;
 }
 

@@ -40,6 +40,7 @@ enum {
 	NOTICE_RCPTS_MAX = 500,		/* recipients told of in one notice */
 	INTAKES_MAX = 20000,		/* open submissions per smtpd */
 	INTAKE_RCPTS_MAX = 100000,	/* recipients of one message */
+	INTAKE_ENVELOPES = 128 << 20,	/* bytes of them, of open submissions */
 	INTAKE_INLINE_BYTES = 64 << 20, /* of open ones; then files */
 	INTAKE_QUEUED_MAX = 64 << 20,	/* bytes that wait for the writer */
 	IDS_OWN = 200, /* MIDs reserved for notices at a time */
@@ -203,6 +204,7 @@ struct queue {
 	LIST_HEAD(, qsmtpd) smtpds;
 	struct qintake **intakes; /* hash by mid */
 	size_t intakes_cap, n_intakes;
+	size_t envelope_bytes;	 /* of open submissions */
 	size_t inline_bytes;	 /* of open submissions */
 	size_t committing_bytes; /* that wait for the writer */
 	bool intake_held;

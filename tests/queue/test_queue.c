@@ -365,6 +365,68 @@ test_protocol_breaks(void **state)
 	rig_free(r);
 }
 
+/* Submissions that are opened, and never end. */
+static void
+test_open_envelopes(void **state)
+{
+	struct rig *r = simple();
+	char orcpt[TEXT_XTEXT_MAX + 1], addr[400];
+	uint64_t mid[20];
+	uint32_t i, k;
+
+	(void)state;
+	snprintf(orcpt, sizeof(orcpt), "rfc822;%01500d", 0);
+	snprintf(addr, sizeof(addr), "%0300d@d.example", 0);
+	for (i = 0; i < 20 && r->n_later == 0; i++) {
+		mid[i] = rig_begin(r, "", 10000, DSN_RET_NONE, 0);
+		for (k = 0; k < 10000; k++) {
+			RIG_UNTIL(r, ipc_chan_backlog(r->smtpd) < 1 << 20);
+			rig_rcpt(r, mid[i], k, addr, 0, orcpt);
+		}
+		RIG_UNTIL(r, ipc_chan_backlog(r->smtpd) == 0);
+		uv_run(&r->loop, UV_RUN_NOWAIT);
+	}
+	RIG_UNTIL(r, r->n_later > 0);
+	assert_in_range(i, 5, 10);
+	assert_int_equal(r->last_code, 452);
+	assert_in_range(r->q.envelope_bytes, 1, INTAKE_ENVELOPES + (1 << 20));
+	/* one of them is given up: there is room again, for everybody */
+	(void)ipc_send_begin(r->smtpd, SUBMIT_ABORT, mid[0]);
+	assert_int_equal(ipc_send_end(r->smtpd, -1), 0);
+	(void)rig_send(r, "a@b.example", "c@d.example");
+	assert_int_equal(r->broken, 0);
+	rig_free(r);
+}
+
+/* Names that no settings have. */
+static void
+test_unknown_names(void **state)
+{
+	struct rig *r = simple();
+	struct submit_begin m = { .icid = 5,
+		.listener = "in",
+		.gateway = "default",
+		.sender = "",
+		.envid = "",
+		.client = "192.0.2.1",
+		.profile = "nobody",
+		.n_rcpts = 1 };
+	int i;
+
+	(void)state;
+	for (i = 1; i <= 2; i++) {
+		submit_begin_encode(
+		    ipc_send_begin(r->smtpd, SUBMIT_BEGIN, r->next_mid++), &m);
+		assert_int_equal(ipc_send_end(r->smtpd, -1), 0);
+		RIG_UNTIL(r, r->n_later == (uint32_t)i);
+		assert_int_equal(r->last_code, 451);
+		m.profile = "";
+		m.gateway = "elsewhere";
+	}
+	assert_int_equal(r->broken, 0);
+	rig_free(r);
+}
+
 static void
 test_mid_taken(void **state)
 {
@@ -778,6 +840,8 @@ main(void)
 		cmocka_unit_test(test_poison_destination),
 		cmocka_unit_test(test_lost_while_idle),
 		cmocka_unit_test(test_protocol_breaks),
+		cmocka_unit_test(test_open_envelopes),
+		cmocka_unit_test(test_unknown_names),
 		cmocka_unit_test(test_mid_taken),
 		cmocka_unit_test(test_host_down),
 		cmocka_unit_test(test_dest_failed),
