@@ -123,6 +123,10 @@ hold(struct stxn *x, struct op_msg *op, struct rec_msg *m)
 	r = list_rids(x, op->mid, &rids, &n);
 	for (i = 0; i < n && r == 0; i++) {
 		r = stx_rcpt(x, op->mid, rids[i], &rc);
+		if (r == PE_CORRUPT && x->hard == 0) {
+			r = 0; /* the others must not stay behind for it */
+			continue;
+		}
 		if (r < 0 || rc.state != RCPT_QUEUED)
 			continue;
 		r = unqueue(x, op->mid, rids[i], &rc, false);
@@ -180,6 +184,10 @@ unhold(struct stxn *x, struct op_msg *op, struct rec_msg *m)
 	r = list_rids(x, op->mid, &rids, &n);
 	for (i = 0; i < n && r == 0; i++) {
 		r = stx_rcpt(x, op->mid, rids[i], &rc);
+		if (r == PE_CORRUPT && x->hard == 0) {
+			r = 0; /* the others must not stay behind for it */
+			continue;
+		}
 		if (r < 0 || rc.state != RCPT_QUEUED)
 			continue;
 		r = unhold_one(x, op, rids[i], &rc, m);

@@ -320,6 +320,42 @@ test_bad_entries(void **state)
 	}
 }
 
+/* An unreadable recipient does not keep the others of its message back. */
+static void
+test_hold_with_bad_recipient(void **state)
+{
+	struct rig *r = rig_new(RIG_SETTINGS, NULL, MAP);
+	uint64_t mid;
+	struct key k;
+	uint32_t i;
+
+	(void)state;
+	mid = rig_begin(r, "a@b.example", 3, DSN_RET_NONE, 0);
+	for (i = 0; i < 3; i++)
+		rig_rcpt(r, mid, i, "c@d.example", 0, "");
+	rig_data(r, mid, rig_text, sizeof(rig_text) - 1);
+	rig_commit(r, mid, sizeof(rig_text) - 1, 0);
+	RIG_UNTIL(r, r->n_ok == 1);
+	key_rcpt(&k, mid, 1);
+	tamper(r, DB_RCPT, &k, "junk", 4);
+	(void)rig_ask(r, ADM_HOLD, mid, "", "");
+	assert_int_equal(r->answer_code, 0);
+	assert_int_equal(rig_count(r, DB_DQ), 1); /* of the bad one */
+	(void)rig_ask(r, ADM_UNHOLD, mid, "", "");
+	assert_int_equal(r->answer_code, 0);
+	assert_int_equal(rig_count(r, DB_DQ), 3);
+	rig_worker_up(r, 0, 10);
+	rig_pull(r, 0, rig_offer(r, 0, 0), 10, 10);
+	rig_settle(r);
+	rig_pull(r, 0, r->w[0].offers[0].dest_id, 10, 10);
+	for (i = 0; i < r->w[0].n_got; i++)
+		rig_result(r, 0, &r->w[0].got[i], OUTCOME_DELIVERED);
+	assert_int_equal(writer_counters(r->q.writer)->delivered, 2);
+	rig_settle(r);
+	assert_int_equal(rig_count(r, DB_MSG), 0);
+	rig_free(r);
+}
+
 static void
 test_bad_dest(void **state)
 {
@@ -560,6 +596,7 @@ main(void)
 		cmocka_unit_test(test_low_space),
 		cmocka_unit_test(test_newer_format),
 		cmocka_unit_test(test_bad_entries),
+		cmocka_unit_test(test_hold_with_bad_recipient),
 		cmocka_unit_test(test_bad_dest),
 		cmocka_unit_test(test_death_at_each_step),
 	};
