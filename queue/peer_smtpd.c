@@ -40,7 +40,8 @@ struct qintake {
 	size_t envelope; /* its share of envelope_bytes */
 	uint64_t size;
 	struct buf body;
-	int fd; /* the body file, or -1 */
+	int fd;	       /* the body file, or -1 */
+	bool has_file; /* counted; fd may be the writer's by now */
 	bool in_writer;
 	size_t committing;
 };
@@ -127,6 +128,7 @@ intake_free(struct queue *q, struct qintake *in, bool remove_file)
 	q->committing_bytes -= in->committing;
 	if (in->fd >= 0)
 		(void)close(in->fd);
+	q->n_files -= in->has_file;
 	if (remove_file)
 		(void)body_unlink(q->store->dir_fd, in->mid); /* or sweep */
 	buf_done(&in->body);
@@ -352,9 +354,13 @@ to_file(struct qintake *in, struct queue *q)
 {
 	int r;
 
+	if (q->n_files >= q->files_max)
+		return -EMFILE;
 	r = body_create(q->store->dir_fd, in->mid, &in->fd);
 	if (r < 0)
 		return r;
+	in->has_file = true;
+	q->n_files++;
 	r = write_file(in, q, buf_data(&in->body), buf_len(&in->body));
 	q->inline_bytes -= buf_len(&in->body);
 	buf_done(&in->body);

@@ -12,6 +12,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/resource.h>
 #include <sys/statvfs.h>
 
 enum { SWEEP_SLICE = 100, FORGET_EVERY_MS = 5000 };
@@ -305,6 +306,18 @@ queue_writer_start(struct queue *q, uv_loop_t *loop, struct store *store)
 	return writer_new(loop, store, q, &q->writer);
 }
 
+/* Half of the descriptors may be body files on their way in: the others are
+ * for channels, for what goes out, and for the directories to be synced. */
+static size_t
+files_max(void)
+{
+	struct rlimit rl;
+
+	if (getrlimit(RLIMIT_NOFILE, &rl) < 0 || rl.rlim_cur > 1 << 20)
+		return 1 << 19;
+	return rl.rlim_cur / 2;
+}
+
 int
 queue_init(struct queue *q, uv_loop_t *loop, struct ipc_hub *hub,
     const struct conf *conf, struct store *store)
@@ -316,6 +329,7 @@ queue_init(struct queue *q, uv_loop_t *loop, struct ipc_hub *hub,
 	q->conf = conf;
 	q->store = store;
 	q->accepting = true;
+	q->files_max = files_max();
 	TAILQ_INIT(&q->ready);
 	TAILQ_INIT(&q->ready_probe);
 	LIST_INIT(&q->workers);

@@ -204,9 +204,10 @@ struct queue {
 	LIST_HEAD(, qsmtpd) smtpds;
 	struct qintake **intakes; /* hash by mid */
 	size_t intakes_cap, n_intakes;
-	size_t envelope_bytes;	 /* of open submissions */
-	size_t inline_bytes;	 /* of open submissions */
-	size_t committing_bytes; /* that wait for the writer */
+	size_t n_files, files_max; /* body files of open submissions */
+	size_t envelope_bytes;	   /* of open submissions */
+	size_t inline_bytes;	   /* of open submissions */
+	size_t committing_bytes;   /* that wait for the writer */
 	bool intake_held;
 
 	/* ids.c */

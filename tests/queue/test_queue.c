@@ -398,6 +398,40 @@ test_open_envelopes(void **state)
 	rig_free(r);
 }
 
+/* Large bodies that never end do not take the descriptors of all others. */
+static void
+test_open_files(void **state)
+{
+	struct rig *r = simple();
+	static char body[40000];
+	uint64_t mid[3];
+	int i;
+
+	(void)state;
+	assert_true(r->q.files_max > 100);
+	r->q.files_max = 2;
+	memset(body, 'x', sizeof(body));
+	for (i = 0; i < 3; i++) {
+		mid[i] = rig_begin(r, "a@b.example", 1, DSN_RET_NONE, 0);
+		rig_rcpt(r, mid[i], 0, "c@d.example", 0, "");
+		rig_data(r, mid[i], body, sizeof(body));
+	}
+	RIG_UNTIL(r, r->n_later == 1);
+	assert_int_equal(r->last_code, 452);
+	assert_false(rig_body_exists(r, mid[2]));
+	/* small ones go on, and the place of a finished one is free again */
+	(void)rig_send(r, "a@b.example", "c@d.example");
+	rig_commit(r, mid[0], sizeof(body), 0);
+	RIG_UNTIL(r, r->n_ok == 2);
+	mid[2] = rig_begin(r, "a@b.example", 1, DSN_RET_NONE, 0);
+	rig_rcpt(r, mid[2], 0, "c@d.example", 0, "");
+	rig_data(r, mid[2], body, sizeof(body));
+	rig_commit(r, mid[2], sizeof(body), 0);
+	RIG_UNTIL(r, r->n_ok == 3);
+	assert_int_equal(r->q.n_files, 1);
+	rig_free(r);
+}
+
 /* Names that no settings have. */
 static void
 test_unknown_names(void **state)
@@ -841,6 +875,7 @@ main(void)
 		cmocka_unit_test(test_lost_while_idle),
 		cmocka_unit_test(test_protocol_breaks),
 		cmocka_unit_test(test_open_envelopes),
+		cmocka_unit_test(test_open_files),
 		cmocka_unit_test(test_unknown_names),
 		cmocka_unit_test(test_mid_taken),
 		cmocka_unit_test(test_host_down),
