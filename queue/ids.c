@@ -10,7 +10,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-enum { LEASES_MAX = 4096 };
+enum { LEASES_MAX = 4096, ASKS_MAX = 64 /* of one peer at a time */ };
 
 /* Who asked, found again by its channel when the commit is done. */
 struct qask {
@@ -133,8 +133,14 @@ int
 queue_ids_ask(struct queue *q, struct ipc_chan **chan, uint32_t instance,
     bool smtpd, uint64_t req_id, const struct ids_ask *m)
 {
-	struct qask *a = ask_new(q, (uint32_t)m->kind, m->count);
+	struct qask *a;
+	int n = 0;
 
+	LIST_FOREACH(a, &q->asks, link)
+	n += a->chan == chan;
+	if (n >= ASKS_MAX)
+		return PE_PROTO; /* they have one of each kind under way */
+	a = ask_new(q, (uint32_t)m->kind, m->count);
 	if (a == NULL)
 		return -ENOMEM;
 	a->chan = chan;

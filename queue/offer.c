@@ -18,7 +18,11 @@
 #include <stdlib.h>
 #include <string.h>
 
-enum { OFFER_SCAN = 2000, SCHED_RESCAN_MS = 10000, RECHECKS = 64 };
+enum {
+	OFFER_SCAN = 2000,
+	SCHED_RESCAN_MS = 10000,
+	DEST_JOBS_MAX = 16, /* that wait, of one destination */
+};
 
 /* ---- ready or not ------------------------------------------------------------- */
 
@@ -463,8 +467,11 @@ void
 queue_dest_job(struct queue *q, struct qdest *d, enum op_dest_what what,
     int64_t until_s, const struct hand_dest_state *m)
 {
-	struct op_dest *op = dest_op(d->id, what, until_s);
+	struct op_dest *op;
 
+	/* a worker that cries up and down in turns must not fill the memory
+	 * with jobs; what the store has wins in the end */
+	op = d->jobs < DEST_JOBS_MAX ? dest_op(d->id, what, until_s) : NULL;
 	if (op == NULL)
 		return; /* memory only: the next probe tells again */
 	if (m != NULL) {

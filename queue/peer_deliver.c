@@ -460,8 +460,10 @@ fill_item(struct qworker *w, struct qdest *d, struct op_result *op,
 	if (rr->relayed)
 		it->flags |= ITEM_RELAYED;
 	set_next(w->q, it, f, profile, clock_now_ms());
+	if (it->status == NULL || it->reply == NULL)
+		return -ENOMEM; /* stays with the worker: in doubt */
 	qflight_detach(w->q, f);
-	return it->status == NULL || it->reply == NULL ? -ENOMEM : 0;
+	return 0;
 }
 
 static void

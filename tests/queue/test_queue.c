@@ -365,6 +365,43 @@ test_protocol_breaks(void **state)
 	rig_free(r);
 }
 
+/* Peers that repeat themselves without end do not fill the memory. */
+static void
+test_floods(void **state)
+{
+	struct rig *r = simple();
+	struct hand_dest_state down = { 0, DEST_DOWN, REASON_HOST_DOWN, "4.4.1",
+		"no answer", "" };
+	struct hand_dest_state up = { 0, DEST_UP, REASON_NONE, "", "", "" };
+	struct ids_ask ask = { ID_MID, 1 };
+	int i;
+
+	(void)state;
+	(void)rig_send(r, "a@b.example", "c@d.example");
+	rig_worker_up(r, 0, 10);
+	down.dest_id = up.dest_id = rig_offer(r, 0, 0);
+	for (i = 0; i < 3000; i++) {
+		hand_dest_state_encode(
+		    ipc_send_begin(r->w[0].chan, HAND_DEST_STATE, 0),
+		    i % 2 == 0 ? &down : &up);
+		assert_int_equal(ipc_send_end(r->w[0].chan, -1), 0);
+	}
+	while (ipc_chan_backlog(r->w[0].chan) > 0) {
+		uv_run(&r->loop, UV_RUN_NOWAIT);
+		assert_true(writer_waiting(r->q.writer) < 100);
+	}
+	rig_settle(r);
+	assert_int_equal(r->broken, 0);
+	rig_check_law(r);
+	for (i = 0; i < 1000; i++) {
+		ids_ask_encode(ipc_send_begin(r->smtpd, IDS_ASK, 1), &ask);
+		assert_int_equal(ipc_send_end(r->smtpd, -1), 0);
+	}
+	RIG_UNTIL(r, r->broken == 1);
+	rig_settle(r);
+	rig_free(r);
+}
+
 /* Submissions that are opened, and never end. */
 static void
 test_open_envelopes(void **state)
@@ -874,6 +911,7 @@ main(void)
 		cmocka_unit_test(test_poison_destination),
 		cmocka_unit_test(test_lost_while_idle),
 		cmocka_unit_test(test_protocol_breaks),
+		cmocka_unit_test(test_floods),
 		cmocka_unit_test(test_open_envelopes),
 		cmocka_unit_test(test_open_files),
 		cmocka_unit_test(test_unknown_names),
