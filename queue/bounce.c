@@ -60,6 +60,16 @@ is_ascii(const char *text)
 	return true;
 }
 
+/* Printable: may stand in a field of the report as it is. */
+static bool
+is_plain(const char *text)
+{
+	for (; *text != '\0'; text++)
+		if ((unsigned char)*text < 0x20 || (unsigned char)*text >= 0x7f)
+			return false;
+	return true;
+}
+
 /* ---- words ------------------------------------------------------------------------- */
 
 const char *
@@ -473,7 +483,7 @@ put_orcpt(struct out *o, const char *orcpt, bool utf8)
 		return;
 	}
 	n = smtp_xtext_decode(semi + 1, strlen(semi + 1), dec, sizeof(dec));
-	if (n >= 0 && is_ascii(dec))
+	if (n >= 0 && is_plain(dec))
 		putf(o, "Original-Recipient: %s; %s\r\n", type, dec);
 }
 
@@ -501,7 +511,7 @@ put_report_rcpt(struct out *o, const struct bounce_rcpt *rc, bool utf8)
 	putf(o, "Action: %s\r\n", action_word(rc->action));
 	putf(o, "Status: %s\r\n", bounce_status(rc, buf));
 	/* DSN-21: only when a server was involved */
-	if (rc->host[0] != '\0' && is_ascii(rc->host))
+	if (rc->host[0] != '\0' && is_plain(rc->host))
 		putf(o, "Remote-MTA: dns; %s\r\n", rc->host);
 	put_diagnostic(o, rc);
 	if (rc->last_s > 0)
@@ -527,7 +537,7 @@ put_report(struct out *o, const struct bounce *b, const char *bound, bool utf8)
 	if (b->envid[0] != '\0' &&
 	    smtp_xtext_decode(b->envid, strlen(b->envid), dec, sizeof(dec)) >=
 		0 &&
-	    is_ascii(dec))
+	    is_plain(dec))
 		putf(o, "Original-Envelope-Id: %s\r\n", dec);
 	putf(o, "Reporting-MTA: dns; %s\r\n", b->hostname);
 	putf(o, "Arrival-Date: %s\r\n",

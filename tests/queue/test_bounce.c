@@ -274,6 +274,41 @@ test_golden(void **state)
 	}
 }
 
+/* Names and ids that break out of their line, or are not printable. */
+static void
+test_no_injection(void **state)
+{
+	struct bounce_rcpt rc = { .action = BOUNCE_FAILED,
+		.address = "c@d.example",
+		.orcpt = "rfc822;c+07+40d.example",
+		.reason = REASON_REMOTE_5XX,
+		.code = 550,
+		.status = "5.1.1",
+		.reply = "no",
+		.host = "mx.d.example\r\nX-Evil: yes" };
+	struct bounce in = { .hostname = "gw.example.net",
+		.to = "a@b.example",
+		.envid = "+1B[31m",
+		.original = (const uint8_t *)ORIGINAL,
+		.original_len = sizeof(ORIGINAL) - 1,
+		.rcpts = &rc,
+		.n_rcpts = 1 };
+	struct bounce_out out;
+	const char *text;
+	struct buf b;
+
+	(void)state;
+	buf_init(&b, 1 << 20);
+	assert_int_equal(bounce_format(&b, &in, &out), 0);
+	assert_int_equal(buf_put(&b, "", 1), 0);
+	text = (const char *)buf_data(&b);
+	assert_null(strstr(text, "\nX-Evil"));
+	assert_null(strpbrk(text, "\007\033"));
+	assert_null(strstr(text, "Original-Envelope-Id"));
+	assert_non_null(strstr(text, "Final-Recipient: rfc822; c@d.example"));
+	buf_done(&b);
+}
+
 static void
 test_bound(void **state)
 {
@@ -301,6 +336,7 @@ main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(test_golden),
+		cmocka_unit_test(test_no_injection),
 		cmocka_unit_test(test_bound),
 	};
 
