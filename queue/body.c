@@ -56,22 +56,16 @@ int
 body_dirs_make(int dir_fd)
 {
 	char path[PATH_LEN];
-	bool made = false;
 	unsigned i;
 
-	if (mkdirat(dir_fd, "bodies", 0700) == 0)
-		made = true;
-	else if (errno != EEXIST)
+	if (mkdirat(dir_fd, "bodies", 0700) < 0 && errno != EEXIST)
 		return -errno;
 	for (i = 0; i < BODY_DIRS; i++) {
 		dir_path(i, path);
-		if (mkdirat(dir_fd, path, 0700) == 0)
-			made = true;
-		else if (errno != EEXIST)
+		if (mkdirat(dir_fd, path, 0700) < 0 && errno != EEXIST)
 			return -errno;
 	}
-	if (!made)
-		return 0;
+	/* always: one that is here may be of a start that died before this */
 	return fsync(dir_fd) < 0 ? -errno : sync_at(dir_fd, "bodies");
 }
 
