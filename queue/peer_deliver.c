@@ -22,7 +22,7 @@ enum {
 	PULLS_MAX = 20000,
 	HOST_DOWN_JITTER = 10,
 	OK_RECENT_MS = 60000,
-	CHECK_MAX = 4096, /* window entries looked at for one pull */
+	REFILLS_MAX = 16, /* windows read for one pull */
 };
 
 /* ---- WANT and RELEASE ----------------------------------------------------------- */
@@ -293,15 +293,17 @@ pull_some(struct qworker *w, uint64_t req_id, struct qhold *h,
 	static struct pick p; /* large; one loop, never nested */
 	struct queue *q = w->q;
 	struct qdest *d = h->dest;
-	int n = 0, r;
+	int n = 0, refills = 0, r;
 
 	while ((uint32_t)n < m->max_messages && w->n_flights < FLIGHTS_MAX) {
 		if (ipc_chan_backlog(w->chan) > PULL_BACKLOG_MAX) {
 			ipc_chan_want_room(w->chan);
 			return n > 0 ? n : PE_FULL;
 		}
+		/* a million that expired meanwhile, say, take several pulls */
 		if (d->win_n == 0 &&
-		    (qdest_refill(q, d, v) < 0 || d->win_n == 0))
+		    (refills++ == REFILLS_MAX || qdest_refill(q, d, v) < 0 ||
+			d->win_n == 0))
 			break;
 		r = pick_message(w, d, v, m->max_rcpts, &p);
 		if (r == 0)
@@ -351,7 +353,9 @@ answer_pull(struct qworker *w, uint64_t req_id, const struct hand_pull *m)
 	if (r == PE_FULL)
 		return r;
 	send_pull_end(w, req_id, h, m->dest_id, r > 0);
-	if (r > 0 && qdest_first(h->dest) != NULL)
+	/* with nothing found so far, MORE follows when the rest was read */
+	if (r > 0 ? qdest_first(h->dest) != NULL
+		  : r == 0 && h->dest->win_n == 0 && !h->dest->all_loaded)
 		queue_poke(q, h->dest);
 	return 0;
 }

@@ -365,6 +365,48 @@ test_protocol_breaks(void **state)
 	rig_free(r);
 }
 
+/* Many that expired and were not swept yet: one pull does not go over all of
+ * them, and the one behind them is reached all the same. */
+static void
+test_stale_backlog(void **state)
+{
+	struct rig *r = simple();
+	struct qdest *d;
+	uint64_t dest;
+	uint32_t i, n = 12000, more;
+
+	(void)state;
+	for (i = 0; i < n; i++) {
+		RIG_UNTIL(r, ipc_chan_backlog(r->smtpd) < 1 << 20);
+		(void)rig_post(r, "", "c@d.example");
+	}
+	RIG_UNTIL(r, r->n_ok == n);
+	rig_worker_up(r, 0, 10);
+	dest = rig_offer(r, 0, 0);
+	d = qdest_find(&r->q, dest);
+	r->q.expire_job = true; /* it does not come to it for now */
+	clock_test_advance_ms((int64_t)4 * 86400 * 1000);
+	(void)rig_send(r, "", "last@d.example");
+	more = r->w[0].n_more;
+	rig_pull(r, 0, dest, 1, 1);
+	assert_int_equal(r->w[0].n_got, 0);
+	assert_false(d->all_loaded);
+	for (i = 0; i < 10 && r->w[0].n_got == 0; i++) {
+		RIG_UNTIL(r, r->w[0].n_more > more);
+		more = r->w[0].n_more;
+		rig_pull(r, 0, dest, 1, 1);
+	}
+	assert_in_range(i, 2, 4);
+	assert_string_equal(r->w[0].got[0].address, "last@d.example");
+	rig_result(r, 0, &r->w[0].got[0], OUTCOME_DELIVERED);
+	r->q.expire_job = false;
+	queue_expire(&r->q);
+	RIG_UNTIL(r, writer_counters(r->q.writer)->expired == n);
+	rig_settle(r);
+	rig_check_law(r);
+	rig_free(r);
+}
+
 /* Peers that repeat themselves without end do not fill the memory. */
 static void
 test_floods(void **state)
@@ -911,6 +953,7 @@ main(void)
 		cmocka_unit_test(test_poison_destination),
 		cmocka_unit_test(test_lost_while_idle),
 		cmocka_unit_test(test_protocol_breaks),
+		cmocka_unit_test(test_stale_backlog),
 		cmocka_unit_test(test_floods),
 		cmocka_unit_test(test_open_envelopes),
 		cmocka_unit_test(test_open_files),
