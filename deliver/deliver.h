@@ -5,6 +5,7 @@
  *	env.c		 what one set of settings means here: trust, certificates
  *	peer_queue.c	 offers, messages, results, leased DCIDs
  *	peer_resolver.c	 questions and answers
+ *	peer_policyd.c	 which MTA-STS policy holds
  *	peer_admin.c	 status, metrics, hoststatus, explain
  *	permits.c	 the right to hold one connection
  *	facts.c		 domain -> plan: facts and verdict
@@ -24,6 +25,7 @@
 #include "lib/proc/child.h"
 #include "lib/proto/admin.h"
 #include "lib/proto/handoff.h"
+#include "lib/proto/policy.h"
 #include "lib/tls/client.h"
 #include "lib/verdict/verdict.h"
 
@@ -45,6 +47,7 @@ enum {
 	ADDRS_PER_HOST = 16,
 	PLAN_MIN_S = 30,
 	PLAN_MAX_S = 3600,
+	PLAN_POLICY_S = 300, /* where MTA-STS may apply */
 	ADMIN_INSTANCES = 4,
 };
 
@@ -100,8 +103,12 @@ void plan_unref(struct plan *p);
 typedef void gather_done(void *arg, struct plan *plan);
 
 /* NULL when memory is short. Gateway names no longer known mean "default". */
+enum { GATHER_FRESH = 1 /* look for a changed MTA-STS policy */ };
 struct gather *gather_start(struct deliver *d, struct env *env,
-    const char *domain, const char *gateway, gather_done *done, void *arg);
+    const char *domain, const char *gateway, unsigned flags, gather_done *done,
+    void *arg);
+/* Is the policy that the plan was made by the same in both? */
+bool plan_same_policy(const struct plan *a, const struct plan *b);
 /* No callback follows. NULL is fine. */
 void gather_cancel(struct gather *g);
 
@@ -114,6 +121,17 @@ typedef void ask_done(void *arg, const struct dns_answer *answer);
 struct ask *ask_start(struct deliver *d, const char *name, uint16_t type,
     ask_done *done, void *arg);
 void ask_cancel(struct ask *a);
+
+/* ---- peer_policyd.c --------------------------------------------------------------- */
+
+struct want;
+/* answer is borrowed, never NULL (indeterminate when nobody answered), and
+ * never inside want_start(). */
+typedef void want_done(void *arg, const struct policy_answer *answer);
+/* fresh: past the DNS cache, see POLICY_FRESH. NULL: memory is short. */
+struct want *want_start(struct deliver *d, const char *domain, bool fresh,
+    want_done *done, void *arg);
+void want_cancel(struct want *w); /* NULL is fine */
 
 /* ---- memo.c: what is remembered of a destination beyond its hold ------------------ */
 
@@ -200,6 +218,7 @@ struct dest {
 	int64_t cap_until_ms; /* monotonic; then more are tried again */
 	uint32_t mailmax;     /* learnt: messages per connection, 0: unknown */
 	uint32_t turn;	      /* for hosts that take turns */
+	bool looked;	      /* for a changed policy, in this hold */
 	bool told_up;
 	bool stale; /* DNS could not renew the plan: no new connections by it */
 	bool running, rerun; /* dest_run() is at work; come back */
@@ -343,10 +362,13 @@ void queue_release(struct deliver *d, uint64_t dest_id);
 /* A fresh DCID; 0: none at hand, conn_have_dcid() follows. */
 uint64_t queue_dcid(struct deliver *d);
 
-/* ---- peer_resolver.c, peer_admin.c ----------------------------------------------------- */
+/* ---- peer_resolver.c, peer_policyd.c, peer_admin.c ----------------------------------------------------- */
 
 void resolver_peer_new(struct deliver *d, uint32_t instance, int fd);
 void resolver_peer_close(struct deliver *d);
+void policyd_peer_init(struct deliver *d);
+void policyd_peer_new(struct deliver *d, uint32_t instance, int fd);
+void policyd_peer_close(struct deliver *d);
 void admin_peer_new(struct deliver *d, uint32_t instance, int fd);
 void admin_peers_close(struct deliver *d);
 
@@ -356,6 +378,8 @@ void report_open(const struct conn *c);
 void report_connect_error(
     const struct conn *c, const char *details, const char *reason);
 void report_close(const struct conn *c);
+/* A plan was made: the policy that applies, and the hosts it leaves out. */
+void report_policy(const struct plan *plan);
 void report_tls(const struct conn *c, const struct verdict_host *vh,
     const char *protocol, const char *cipher, enum reason weak);
 void report_tls_refused(
@@ -391,6 +415,15 @@ struct resolver_peer {
 	uint32_t n_asks;
 	uint64_t next_id;
 };
+struct policyd_peer {
+	struct deliver *d;
+	struct ipc_chan *chan;
+	uint32_t instance;
+	uv_timer_t timer; /* while questions are open */
+	TAILQ_HEAD(, want) wants;
+	uint32_t n_sent;
+	uint64_t next_id;
+};
 struct admin_peer {
 	struct deliver *d;
 	uint32_t instance;
@@ -406,6 +439,7 @@ struct deliver {
 	struct env *env; /* of the settings in force */
 	struct queue_peer queue;
 	struct resolver_peer resolver;
+	struct policyd_peer policyd;
 	struct admin_peer admin[ADMIN_INSTANCES];
 	struct dest_list dests;
 	struct dest_list by_id[DEST_BUCKETS];

@@ -272,6 +272,38 @@ is_tls_reason(enum reason r)
 	}
 }
 
+static void on_fresh(void *arg, struct plan *plan);
+
+/*
+ * It fails by an MTA-STS policy: has that changed? Asked for once in a hold
+ * (RFC 8461, 5.1 and 10.3); policyd limits what comes of it. True when the
+ * answer is waited for.
+ */
+static bool
+look_again(struct dest *dst)
+{
+	const struct plan *p = dst->plan;
+	const struct verdict *v = p->verdict;
+	bool blamed = false;
+	size_t i;
+
+	if (dst->looked || p->facts.sts.state != FACTS_STS_POLICY)
+		return false;
+	for (i = 0; i < v->n_hosts; i++)
+		blamed = blamed ||
+		    (v->hosts[i].attempt
+			    ? v->hosts[i].rule != NULL &&
+				strcmp(v->hosts[i].rule, "sts-enforce") == 0 &&
+				is_tls_reason(dst->hosts[i].reason)
+			    : v->hosts[i].reason == REASON_STS_MX_MISMATCH);
+	if (!blamed)
+		return false;
+	dst->looked = true;
+	dst->gather = gather_start(dst->d, p->env, dst->domain, dst->gateway,
+	    GATHER_FRESH, on_fresh, dst);
+	return dst->gather != NULL;
+}
+
 /* Every host was tried, or may not be. Each has its word in the text; a TLS
  * policy outweighs an outage as the reason, since it does not go by itself. */
 static void
@@ -363,7 +395,8 @@ on_plan(void *arg, struct plan *plan)
 		return;
 	}
 	if (plan->verdict->outcome == VERDICT_DEFER &&
-	    plan->verdict->reason == REASON_DNS_INDETERMINATE &&
+	    (plan->verdict->reason == REASON_DNS_INDETERMINATE ||
+		plan->verdict->reason == REASON_STS_DISCOVERY_WAIT) &&
 	    good_others(dst, NULL) > 0) {
 		/* doubt ends no connection that proved itself, but no new one
 		 * is made until there is an answer */
@@ -379,12 +412,34 @@ on_plan(void *arg, struct plan *plan)
 	free(dst->hosts);
 	dst->plan = plan;
 	dst->hosts = hosts;
+	report_policy(plan);
 	if (plan->verdict->outcome != VERDICT_DELIVER) {
-		conclude_verdict(dst);
+		if (!look_again(dst))
+			conclude_verdict(dst);
 		return;
 	}
 	adopt_all(dst);
 	dest_run(dst);
+}
+
+/* The fresh look: only another policy is a reason to try again. */
+static void
+on_fresh(void *arg, struct plan *plan)
+{
+	struct dest *dst = arg;
+
+	if (plan != NULL && !plan_same_policy(plan, dst->plan)) {
+		on_plan(dst, plan);
+		return;
+	}
+	plan_unref(plan);
+	dst->gather = NULL;
+	if (dst->plan->verdict->outcome != VERDICT_DELIVER)
+		conclude_verdict(dst);
+	else if (dst->n_conns == 0)
+		conclude_down(dst);
+	else
+		dest_run(dst);
 }
 
 void
@@ -506,7 +561,7 @@ run_once(struct dest *dst)
 	if (needs_plan(dst)) {
 		/* idle connections wait too: they are held to what comes */
 		dst->gather = gather_start(dst->d, dst->d->env, dst->domain,
-		    dst->gateway, on_plan, dst);
+		    dst->gateway, 0, on_plan, dst);
 		if (dst->gather == NULL && dst->n_conns == 0)
 			conclude(dst, DEST_DEFER, REASON_STORE, "4.3.0",
 			    "out of memory for the facts", "");
@@ -520,7 +575,7 @@ run_once(struct dest *dst)
 			dst->hosts[host].clear) == NULL)
 			break;
 	}
-	if (dst->n_conns == 0)
+	if (dst->n_conns == 0 && !look_again(dst))
 		conclude_down(dst);
 }
 

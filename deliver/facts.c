@@ -4,7 +4,7 @@
  *
  * Called for each destination and by explain. Asks the resolver: first MX (of
  * the domain, or of each route host that is a name), then the addresses of the
- * hosts that may be used. Never connects to anything, never believes a name
+ * hosts that may be used; and policyd meanwhile, where MTA-STS may apply. Never connects to anything, never believes a name
  * without looking at it. Bounds: VERDICT_HOSTS_MAX hosts, the first
  * [delivery] max_hosts of which get addresses, ADDRS_PER_HOST each.
  *
@@ -45,7 +45,9 @@ struct gather {
 	void *arg;
 	uv_timer_t timer; /* ends it outside of all calls */
 	LIST_HEAD(, lookup) lookups;
-	size_t n_lookups;
+	size_t n_lookups; /* those, and want */
+	struct want *want;
+	bool fresh;
 	bool starting, short_of_memory, addresses;
 	uint32_t ttl_s;
 	struct facts_host hosts[VERDICT_HOSTS_MAX];
@@ -155,6 +157,8 @@ drop(struct gather *g)
 {
 	struct lookup *l;
 
+	want_cancel(g->want);
+	g->want = NULL;
 	while ((l = LIST_FIRST(&g->lookups)) != NULL) {
 		LIST_REMOVE(l, link);
 		ask_cancel(l->ask);
@@ -275,6 +279,116 @@ keep(struct gather *g, const char *text)
 		return copy;
 	g->short_of_memory = true;
 	return "";
+}
+
+/* ---- the policy ------------------------------------------------------------------------------- */
+
+/* The patterns as the verdict wants them. */
+static void
+keep_patterns(struct gather *g, const struct policy_answer *a)
+{
+	struct facts_sts_policy *sts = &g->plan->facts.sts;
+	const char *text, **mx;
+	size_t at = 0, n = 0;
+
+	while (sts_list_next(a->list, a->list_len, &at) != NULL)
+		n++;
+	mx = arena_alloc(g->plan->arena, (n + 1) * sizeof(mx[0]));
+	if (mx == NULL) {
+		g->short_of_memory = true;
+		return;
+	}
+	for (at = 0, n = 0;
+	     (text = sts_list_next(a->list, a->list_len, &at)) != NULL; n++)
+		mx[n] = keep(g, text);
+	sts->mx = mx;
+	sts->n_mx = n;
+}
+
+static void
+take_policy(struct gather *g, const struct policy_answer *a)
+{
+	static const enum facts_sts_mode modes[] = {
+		[STS_MODE_NONE] = FACTS_STS_MODE_NONE,
+		[STS_MODE_TESTING] = FACTS_STS_TESTING,
+		[STS_MODE_ENFORCE] = FACTS_STS_ENFORCE,
+	};
+	struct facts_sts_policy *sts = &g->plan->facts.sts;
+	int64_t left = (int64_t)a->max_age_s - a->age_s;
+
+	sts->state = FACTS_STS_POLICY;
+	sts->mode = modes[a->mode];
+	sts->id = keep(g, a->id);
+	sts->age_s = a->age_s;
+	sts->max_age_s = a->max_age_s;
+	sts->stale = a->stale;
+	sts->source = policy_source_word(a->source);
+	keep_patterns(g, a);
+	/* the plan must not outlive it */
+	if (left < g->ttl_s)
+		g->ttl_s = left > 0 ? (uint32_t)left : 0;
+}
+
+static void
+on_policy(void *arg, const struct policy_answer *a)
+{
+	struct gather *g = arg;
+	struct facts_sts_policy *sts = &g->plan->facts.sts;
+
+	g->want = NULL;
+	g->n_lookups--;
+	switch (a->state) {
+	case POLICY_FOUND:
+		take_policy(g, a);
+		break;
+	case POLICY_NONE:
+		sts->state = FACTS_STS_NONE;
+		break;
+	case POLICY_INDETERMINATE:
+	default:
+		sts->state = FACTS_STS_INDETERMINATE;
+		g->ttl_s = 0;
+	}
+	/* a changed id is to be seen soon, whatever the TTL of the MX */
+	if (g->ttl_s > PLAN_POLICY_S)
+		g->ttl_s = PLAN_POLICY_S;
+	if (g->n_lookups == 0)
+		next_step(g);
+}
+
+static void
+ask_policy(struct gather *g)
+{
+	if (g->plan->set.mta_sts == CONF_STS_OFF)
+		return;
+	/* until there is an answer nothing is known */
+	g->plan->facts.sts.state = FACTS_STS_INDETERMINATE;
+	g->want = want_start(g->d, g->plan->domain, g->fresh, on_policy, g);
+	if (g->want != NULL)
+		g->n_lookups++;
+}
+
+static bool
+same_patterns(
+    const struct facts_sts_policy *a, const struct facts_sts_policy *b)
+{
+	size_t i;
+
+	for (i = 0; i < a->n_mx && i < b->n_mx; i++)
+		if (strcmp(a->mx[i], b->mx[i]) != 0)
+			return false;
+	return a->n_mx == b->n_mx;
+}
+
+bool
+plan_same_policy(const struct plan *p, const struct plan *q)
+{
+	const struct facts_sts_policy *a = &p->facts.sts, *b = &q->facts.sts;
+
+	return a->state == b->state &&
+	    (a->state != FACTS_STS_POLICY ||
+		(a->mode == b->mode && strcmp(a->id, b->id) == 0 &&
+		    same_patterns(a, b)));
 }
 
 /* ---- hosts ------------------------------------------------------------------------------------ */
@@ -665,7 +779,7 @@ start_route(struct gather *g)
 
 struct gather *
 gather_start(struct deliver *d, struct env *env, const char *domain,
-    const char *gateway, gather_done *done, void *arg)
+    const char *gateway, unsigned flags, gather_done *done, void *arg)
 {
 	struct gather *g = calloc(1, sizeof(*g));
 	const struct conf_route *route;
@@ -684,6 +798,7 @@ gather_start(struct deliver *d, struct env *env, const char *domain,
 		return NULL;
 	}
 	g->timer.data = g;
+	g->fresh = (flags & GATHER_FRESH) != 0;
 	g->starting = true;
 	route = g->plan->route;
 	if (route != NULL && route->kind == CONF_ROUTE_DISCARD)
@@ -692,9 +807,10 @@ gather_start(struct deliver *d, struct env *env, const char *domain,
 		start_route(g);
 	else if (addr_domain_is_literal(domain, strlen(domain)))
 		start_literal(g);
-	else if (dns_name_is_normal(domain))
+	else if (dns_name_is_normal(domain)) {
 		ask(g, domain, DNS_MX, 0);
-	else
+		ask_policy(g);
+	} else
 		g->plan->facts.mx_text = "the domain cannot be asked for";
 	g->starting = false;
 	if (g->n_lookups == 0)

@@ -40,6 +40,7 @@ deliver_check_done(struct deliver *d)
 	}
 	queue_peer_close(d);
 	resolver_peer_close(d);
+	policyd_peer_close(d);
 	admin_peers_close(d);
 	memo_done(d);
 	env_unref(d->env);
@@ -62,6 +63,7 @@ init(struct deliver *d, struct child *c)
 	(void)uv_timer_init(c->loop, &d->done_timer);
 	d->resolver.timer.data = &d->resolver;
 	d->done_timer.data = d;
+	policyd_peer_init(d);
 }
 
 /* Before the lock-down only because a broken certificate should be told before
@@ -95,6 +97,9 @@ on_peer(struct child *c, void *arg, enum role role, uint32_t instance, int fd)
 		break;
 	case ROLE_RESOLVER:
 		resolver_peer_new(d, instance, fd);
+		break;
+	case ROLE_POLICYD:
+		policyd_peer_new(d, instance, fd);
 		break;
 	default:
 		admin_peer_new(d, instance, fd);

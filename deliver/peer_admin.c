@@ -140,6 +140,7 @@ on_status(struct admin_peer *p, uint64_t req_id, const struct adm_call *m)
 	json_put_bool(&j, "draining", d->draining);
 	json_put_bool(&j, "queue", queue_is_up(d));
 	json_put_bool(&j, "resolver", ipc_chan_is_up(d->resolver.chan));
+	json_put_bool(&j, "policyd", ipc_chan_is_up(d->policyd.chan));
 	json_put_uint(&j, "destinations", d->n_dests);
 	json_put_uint(&j, "connections", d->n_conns);
 	json_put_uint(&j, "delivered", d->n.delivered);
@@ -414,7 +415,7 @@ on_explain(struct admin_peer *p, uint64_t req_id, const struct adm_call *m)
 		gw = conf_gateway_choose(d->env->conf, m->args[1],
 		    m->args[2][0] != '\0' ? &client.sa : NULL);
 		e->gather =
-		    gather_start(d, d->env, e->domain, gw->name, on_plan, e);
+		    gather_start(d, d->env, e->domain, gw->name, 0, on_plan, e);
 	}
 	if (e->gather == NULL) {
 		explain_free(e);

@@ -12,6 +12,7 @@
 
 #include "lib/base/clock.h"
 #include "lib/log/log.h"
+#include "lib/sts/match.h"
 
 /* ---- connections -------------------------------------------------------------------- */
 
@@ -61,6 +62,52 @@ report_close(const struct conn *c)
 	    (unsigned long long)c->dcid);
 }
 
+void
+report_policy(const struct plan *plan)
+{
+	const struct facts_sts_policy *p = &plan->facts.sts;
+	const struct verdict *v = plan->verdict;
+	struct log_fields f = { .domain = plan->domain, .policy_id = p->id };
+	bool testing = p->mode == FACTS_STS_TESTING;
+	size_t i, k;
+
+	if (p->state != FACTS_STS_POLICY || p->mode == FACTS_STS_MODE_NONE)
+		return;
+	log_event(LOG_INFO, "sts_applied", &f,
+	    "Applying MTA-STS policy for the domain (%s)", plan->domain);
+	for (i = 0; i < v->n_hosts; i++) {
+		const char *host = v->hosts[i].host->name;
+
+		for (k = 0; k < p->n_mx; k++)
+			if (sts_pattern_match(p->mx[k], host))
+				break;
+		if (k < p->n_mx ||
+		    (!testing && v->hosts[i].reason != REASON_STS_MX_MISMATCH))
+			continue;
+		f.host = host;
+		f.reason = reason_word(REASON_STS_MX_MISMATCH);
+		log_event(LOG_INFO, "sts_mx_mismatch", &f,
+		    testing ? "MTA-STS policy for the domain (%s) testing: "
+			      "would have failed: does not list %s"
+			    : "MTA-STS policy for the domain (%s) does not "
+			      "list %s: skipped",
+		    plan->domain, LOG_Q(host));
+	}
+}
+
+/* Under a policy in force the names asked for are the host's. */
+static void
+report_policy_met(const struct conn *c, const struct verdict_host *vh)
+{
+	struct log_fields f = conn_fields(c);
+
+	if (strcmp(vh->rule, "sts-enforce") != 0)
+		return;
+	f.policy_id = c->plan->facts.sts.id;
+	log_event(LOG_INFO, "sts_success", &f,
+	    "MTA-STS policy for the domain (%s) Successful.", c->plan->domain);
+}
+
 /* Strength in the sense of the line: what was proven, by which rule. */
 void
 report_tls(const struct conn *c, const struct verdict_host *vh,
@@ -90,6 +137,7 @@ report_tls(const struct conn *c, const struct verdict_host *vh,
 	    (unsigned long long)c->dcid, protocol, cipher, c->plan->domain,
 	    verdict_level_name(proven), unverified, name, vh->rule,
 	    c->resumed ? " resumed" : "");
+	report_policy_met(c, vh);
 }
 
 void

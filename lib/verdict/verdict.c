@@ -7,6 +7,7 @@
 #include "lib/verdict/verdict.h"
 #include "lib/base/err.h"
 #include "lib/proto/submit.h"
+#include "lib/sts/match.h"
 
 #include <errno.h>
 #include <stdarg.h>
@@ -241,18 +242,6 @@ row_mode(struct row *r)
 	}
 }
 
-/* Does the pattern cover the host? "*." stands for exactly one label. */
-static bool
-sts_covers(const char *pattern, const char *host)
-{
-	const char *dot;
-
-	if (strncmp(pattern, "*.", 2) != 0)
-		return strcmp(pattern, host) == 0;
-	dot = strchr(host, '.');
-	return dot != NULL && dot != host && strcmp(dot + 1, pattern + 2) == 0;
-}
-
 /* Rows 5 to 8. False: the chain of this host ends here. */
 static bool
 row_dane(struct row *r)
@@ -323,7 +312,7 @@ row_sts_enforce(struct row *r)
 	size_t i;
 
 	for (i = 0; i < p->n_mx; i++)
-		if (sts_covers(p->mx[i], vh->host->name))
+		if (sts_pattern_match(p->mx[i], vh->host->name))
 			break;
 	if (i == p->n_mx) {
 		note(r, true, "sts-mx-mismatch", "RFC 8461 4.1",

@@ -1,6 +1,6 @@
 /*
  * test_dest.c - a destination from offer to release, in one process: the test
- * plays queue, resolver and supervisor over real channels, and is the SMTP
+ * plays queue, resolver, policyd and supervisor over real channels, and is the SMTP
  * host, all on one loop. The clock is the test's.
  *
  * Each fact is waited for with until(); a guard ends a test that hangs.
@@ -34,7 +34,7 @@ static struct deliver deliver;
 
 /* What the others saw and how they answer. */
 static struct world {
-	struct ipc_chan *queue, *resolver, *ctl_there, *ctl_here;
+	struct ipc_chan *queue, *resolver, *policyd, *ctl_there, *ctl_here;
 	bool queue_down;
 	/* queue */
 	unsigned wants, slots, offers, pulls, results, returns, releases;
@@ -52,6 +52,9 @@ static struct world {
 	/* DNS */
 	enum { MX_ONE, MX_TWO, MX_SERVFAIL, MX_NULL } mx;
 	unsigned questions;
+	/* MTA-STS: the answer, and the one after a fresh look */
+	struct policy_answer policy, policy_fresh;
+	unsigned policy_asks, policy_fresh_asks;
 	/* SMTP */
 	uv_tcp_t listener;
 	uint16_t port;
@@ -440,6 +443,45 @@ static const struct ipc_spec resolver_spec = { .name = "deliver",
 	.n_rules = 1,
 	.on_down = on_other_down };
 
+/* ---- policyd ------------------------------------------------------------------------------------ */
+
+static int
+on_policy_ask(void *peer, struct ipc_msg *m, struct ipc_rd *rd)
+{
+	struct policy_ask ask;
+
+	(void)peer;
+	assert_int_equal(policy_ask_decode(rd, &ask), 0);
+	assert_string_equal(ask.domain, "example.com");
+	w.policy_asks++;
+	if ((ask.flags & POLICY_FRESH) != 0) {
+		w.policy_fresh_asks++;
+		w.policy = w.policy_fresh;
+	}
+	policy_answer_encode(
+	    ipc_send_begin(w.policyd, POLICY_ANSWER, m->req_id), &w.policy);
+	return ipc_send_end(w.policyd, -1);
+}
+
+static const struct ipc_rule policyd_rules[] = {
+	{ POLICY_ASK, 0, 999, IPC_ANY, 0, on_policy_ask },
+};
+static const struct ipc_spec policyd_spec = { .name = "deliver",
+	.rules = policyd_rules,
+	.n_rules = 1,
+	.on_down = on_other_down };
+
+static void
+start_policyd(void)
+{
+	int fd[2];
+
+	assert_int_equal(ipc_pair(fd), 0);
+	assert_int_equal(
+	    ipc_chan_new(&child.hub, fd[0], &policyd_spec, &w, &w.policyd), 0);
+	policyd_peer_new(&deliver, 0, fd[1]);
+}
+
 /* ---- supervisor ------------------------------------------------------------------------------------ */
 
 static void
@@ -573,6 +615,8 @@ setup(void **state)
 	    ipc_chan_new(&child.hub, fd[0], &resolver_spec, &w, &w.resolver),
 	    0);
 	resolver_peer_new(&deliver, 0, fd[1]);
+	w.policy = (struct policy_answer){ .state = POLICY_NONE, .id = "" };
+	start_policyd();
 	start_queue();
 	assert_int_equal(on_start(&child, &deliver), 0);
 	until(w.slots == DEST_SLOTS);
@@ -598,12 +642,14 @@ teardown(void **state)
 	until(w.open == 0);
 	ipc_chan_free(w.queue);
 	ipc_chan_free(w.resolver);
+	ipc_chan_free(w.policyd);
 	ipc_chan_free(w.ctl_here);
 	ipc_chan_free(w.ctl_there);
 	ipc_hub_done(&child.hub);
 	uv_close((uv_handle_t *)&w.listener, NULL);
 	uv_close((uv_handle_t *)&guard, NULL);
 	uv_close((uv_handle_t *)&deliver.resolver.timer, NULL);
+	uv_close((uv_handle_t *)&deliver.policyd.timer, NULL);
 	uv_close((uv_handle_t *)&deliver.done_timer, NULL);
 	while (uv_run(&loop, UV_RUN_DEFAULT) != 0)
 		continue; /* the end of the process stopped it once */
@@ -824,6 +870,118 @@ a_reload_holds_at_once(void **state)
 	assert_non_null(strstr(w.text, "STARTTLS"));
 }
 
+/* A policy in force that does not list the host. */
+static struct policy_answer
+enforce_other(void)
+{
+	static const char list[] = "mx.other.example";
+	const struct policy_answer a = { .state = POLICY_FOUND,
+		.source = POLICY_FROM_CACHE,
+		.mode = STS_MODE_ENFORCE,
+		.id = "1",
+		.reason = "",
+		.age_s = 10,
+		.max_age_s = 86400,
+		.list = list,
+		.list_len = sizeof(list) };
+
+	return a;
+}
+
+/* STS-42, STS-45: no connection to a host that is not listed; one fresh look. */
+static void
+a_policy_that_leaves_the_host_out(void **state)
+{
+	(void)state;
+	w.policy = w.policy_fresh = enforce_other();
+	w.due = 1;
+	offer(1);
+	until(w.releases == 1);
+	assert_int_equal(w.states[DEST_DEFER], 1);
+	assert_non_null(strstr(w.text, "does not list"));
+	assert_int_equal(w.conns, 0);
+	assert_int_equal(w.policy_asks, 2);
+	assert_int_equal(w.policy_fresh_asks, 1);
+}
+
+/* STS-53: the fresh look finds another policy, and mail goes at once. */
+static void
+a_policy_that_has_changed(void **state)
+{
+	(void)state;
+	w.policy = w.policy_fresh = enforce_other();
+	w.policy_fresh.id = "2";
+	w.policy_fresh.mode = STS_MODE_NONE;
+	deliver_one();
+	assert_int_equal(w.policy_fresh_asks, 1);
+	assert_int_equal(w.states[DEST_DEFER], 0);
+}
+
+/* STS-43: listed, but without STARTTLS nothing is sent; it is looked at again
+ * once, and found the same. */
+static void
+a_policy_and_no_starttls(void **state)
+{
+	static const char list[] = "*.example.com";
+
+	(void)state;
+	w.policy = enforce_other();
+	w.policy.list = list;
+	w.policy.list_len = sizeof(list);
+	w.policy_fresh = w.policy;
+	w.due = 1;
+	offer(1);
+	until(w.releases == 1);
+	assert_int_equal(w.states[DEST_DEFER], 1);
+	assert_non_null(strstr(w.text, "STARTTLS"));
+	assert_int_equal(w.mails, 0);
+	assert_int_equal(w.policy_fresh_asks, 1);
+}
+
+/* STS-13: in doubt nothing is connected to, and nobody looks past a cache. */
+static void
+discovery_in_doubt(void **state)
+{
+	(void)state;
+	w.policy.state = POLICY_INDETERMINATE;
+	w.policy.reason = "TXT lookup failed: servfail";
+	w.due = 1;
+	offer(1);
+	until(w.releases == 1);
+	assert_int_equal(w.states[DEST_DEFER], 1);
+	assert_int_equal(w.conns, 0);
+	assert_int_equal(w.policy_fresh_asks, 0);
+}
+
+/* policyd dies: its successor is asked; without one there is doubt. */
+static void
+policyd_goes(void **state)
+{
+	(void)state;
+	ipc_chan_free(w.policyd);
+	w.policyd = NULL;
+	until(deliver.policyd.chan == NULL);
+	w.due = 1;
+	offer(1);
+	until(w.questions == 1);
+	assert_int_equal(w.conns, 0);
+	start_policyd();
+	until(w.results == 1);
+	close_dest();
+	until(w.releases == 1);
+
+	ipc_chan_free(w.policyd);
+	w.policyd = NULL;
+	until(deliver.policyd.chan == NULL);
+	w.due = 1;
+	offer(1);
+	until(w.questions == 4);
+	clock_test_advance_ms(16 * 1000);
+	until(w.releases == 2);
+	assert_int_equal(w.states[DEST_DEFER], 1);
+	assert_int_equal(w.results, 1);
+}
+
 int
 main(void)
 {
@@ -840,6 +998,11 @@ main(void)
 		T(a_421_at_mail),
 		T(the_queue_goes_and_comes),
 		T(a_reload_holds_at_once),
+		T(a_policy_that_leaves_the_host_out),
+		T(a_policy_that_has_changed),
+		T(a_policy_and_no_starttls),
+		T(discovery_in_doubt),
+		T(policyd_goes),
 	};
 
 	hash_seed();
