@@ -599,6 +599,62 @@ post_dnsflush(struct work *w)
 	json_decref(doc);
 }
 
+/* ---- MTA-STS ------------------------------------------------------------------------------ */
+
+static void
+get_policies(struct work *w)
+{
+	const char *after = http_arg(w->req, "after");
+	struct adm_call call = { .op = ADM_STS_LIST, .args = { "", "", "" } };
+
+	if (!want_limit(w, &call.num))
+		return;
+	if (after != NULL) {
+		if (!want_domain(w, after))
+			return;
+		call.args[0] = w->domain;
+	}
+	ask_owner(w, ROLE_POLICYD, &call);
+}
+
+static void
+get_policy(struct work *w)
+{
+	struct adm_call call = { .op = ADM_STS_SHOW, .args = { "", "", "" } };
+
+	if (!want_domain(w, w->param))
+		return;
+	call.args[0] = w->domain;
+	ask_owner(w, ROLE_POLICYD, &call);
+}
+
+/* {"domain": D}; answered when the fetch has ended. */
+static void
+post_policy_refresh(struct work *w)
+{
+	static const char *const known[] = { "domain", NULL };
+	struct adm_call call = { .op = ADM_STS_REFRESH,
+		.args = { "", "", "" } };
+	json_t *doc = want_body(w, known), *domain;
+	bool ok;
+
+	if (doc == NULL)
+		return;
+	domain = json_object_get(doc, "domain");
+	if (json_is_string(domain))
+		ok = want_domain(w, json_string_value(domain));
+	else
+		ok = bad(w, "wanted {\"domain\": DOMAIN}");
+	json_decref(doc);
+	call.args[0] = w->domain;
+	if (!ok || !want_ask(w))
+		return;
+	if (ask_one(w->ask, ROLE_POLICYD, 0, &call, ASK_EXPLAIN_TIMEOUT_MS) < 0)
+		http_error(w->req, 503, "admin", "out of memory");
+	else
+		go(w, pass);
+}
+
 /* ---- the table ---------------------------------------------------------------------------- */
 
 #define LOOK HTTP_CONTROL
@@ -625,6 +681,9 @@ static const struct route routes[] = {
 	{ "POST",   "/v1/reload",     LOOK, post_reload,    { NULL } },
 	{ "POST",   "/v1/drain",      LOOK, post_drain,     { NULL } },
 	{ "POST",   "/v1/dnsflush",   LOOK, post_dnsflush,  { NULL } },
+	{ "GET",    "/v1/sts",        LOOK, get_policies,   { "after", "limit", NULL } },
+	{ "GET",    "/v1/sts/*",      LOOK, get_policy,     { NULL } },
+	{ "POST",   "/v1/stsrefresh", LOOK, post_policy_refresh, { NULL } },
 };
 /* clang-format on */
 

@@ -83,6 +83,12 @@ static const struct opt sts_fetch_opts[] = {
 	{ NULL, NULL, NULL },
 };
 
+static const struct opt sts_list_opts[] = {
+	{ "--limit", "N", "at most N policies (default 100)" },
+	{ "--after", "D", "those behind this domain" },
+	{ NULL, NULL, NULL },
+};
+
 const struct command ctl_commands[] = {
 	{ "status", "[detail]", "counters, rates, gauges, processes",
 	    "What the node has done, how fast, what it holds, which of its\n"
@@ -198,6 +204,20 @@ const struct command ctl_commands[] = {
 	    "  printf '{\"id\":1,\"address\":\"a@b\"}\\n' | "
 	    "posternctl addr check --stdin\n",
 	    0, 0, addr_opts, cmd_addr_check },
+	{ "sts list", "", "the MTA-STS policies that the node holds",
+	    "In order of domains, with mode, id, age and failed refreshes.",
+	    "  posternctl sts list --limit 20\n"
+	    "  posternctl sts list --after example.com --json\n",
+	    0, 0, sts_list_opts, cmd_sts_list },
+	{ "sts show", "DOMAIN", "the stored MTA-STS policy of a domain",
+	    "Mode, id, patterns, times, the last error and the text. Exit "
+	    "status 1\nwhen none is stored.",
+	    "  posternctl sts show example.com\n", 1, 1, NULL, cmd_sts_show },
+	{ "sts refresh", "DOMAIN", "fetch the MTA-STS policy of a domain now",
+	    "Past the DNS cache and every pause. What is stored stays in force "
+	    "when\nthe fetch fails (exit status 1).",
+	    "  posternctl sts refresh example.com\n", 1, 1, NULL,
+	    cmd_sts_refresh },
 	{ "sts txt", "", "what do these _mta-sts TXT records say? (offline)",
 	    "Selects and reads the record as RFC 8461 section 3.1 has it. "
 	    "Needs "

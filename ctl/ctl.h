@@ -105,5 +105,8 @@ int cmd_sts_txt(struct ctl *ctl, const struct args *a);
 int cmd_sts_parse(struct ctl *ctl, const struct args *a);
 int cmd_sts_match(struct ctl *ctl, const struct args *a);
 int cmd_sts_fetch(struct ctl *ctl, const struct args *a);
+int cmd_sts_list(struct ctl *ctl, const struct args *a);
+int cmd_sts_show(struct ctl *ctl, const struct args *a);
+int cmd_sts_refresh(struct ctl *ctl, const struct args *a);
 
 #endif

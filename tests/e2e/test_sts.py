@@ -242,6 +242,42 @@ def private_addresses_are_refused(w, shared):
     node.wait_log(r"Failed to fetch MTA-STS policy for the domain \(private\.test\): .*not public")
 
 
+# ---- posternctl ----
+
+@test
+def an_operator_looks_and_refreshes(w, node):
+    mx = w.mx("mx1.op.test")
+    zone, ph = domain(w, "op.test", mx, text=policy(mx=["*.op.test"], max_age=1000))
+    equal(node.ctl("sts", "show", "op.test", want=1)["error"]["code"], 404)
+    doc = node.ctl("sts", "refresh", "op.test")
+    equal((doc["state"], doc["source"], doc["mode"], doc["id"], doc["mx"]),
+          ("policy", "fetched", "enforce", "1", ["*.op.test"]))
+    doc = node.ctl("sts", "show", "OP.test")
+    equal((doc["mode"], doc["max_age_s"], doc["mx"], doc["failures"], doc["text"]),
+          ("enforce", 1000, ["*.op.test"], 0, ph.text))
+    ph.manner = "404"
+    doc = node.ctl("sts", "refresh", "op.test", want=1)
+    equal((doc["state"], doc["source"], doc["mode"]), ("policy", "cache", "enforce"))
+    contains(doc["reason"], "HTTP status 404")
+    doc = node.ctl("sts", "show", "op.test")
+    equal((doc["failures"], doc["last_error"]), (1, "HTTP status 404"))
+    contains([p["domain"] for p in node.ctl("sts", "list")["policies"]], "op.test")
+    doc = node.ctl("sts", "list", "--after", "op.tes", "--limit", "1")
+    equal([p["domain"] for p in doc["policies"]], ["op.test"])
+    contains(node.ctl("sts", "show", "op.test", raw=True), "*.op.test")
+    contains(node.ctl("sts", "list", raw=True), "enforce")
+    equal(node.ctl("sts", "refresh", "nothing.op.test", want=1)["state"], "none")
+    # the offline tool against the same host
+    ph.manner = "ok"
+    doc = node.ctl("sts", "fetch", "--domain", "op.test", "--ca", w.ca.ca_file,
+                   "--connect", "%s:%d" % (ph.address, ph.port))
+    equal((doc["outcome"], doc["mode"], doc["mx"]), ("policy", "enforce", ["*.op.test"]))
+    ph.cert = "cn-only"
+    doc = node.ctl("sts", "fetch", "--domain", "op.test", "--ca", w.ca.ca_file,
+                   "--connect", "%s:%d" % (ph.address, ph.port), want=1)
+    equal((doc["outcome"], doc["tlsrpt_result"]), ("fetch-error", "sts-webpki-invalid"))
+
+
 # ---- time ----
 
 @test
