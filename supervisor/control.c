@@ -24,7 +24,7 @@
 #include <sys/un.h>
 #include <unistd.h>
 
-enum { REPLY_MAX = 1024 * 1024, ASK_AGAIN_MS = 1000 };
+enum { REPLY_MAX = 1024 * 1024, ASK_AGAIN_MS = 1000, ACCUSER_MS = 60 * 1000 };
 
 /* States of the rules below: which child speaks, and is it locked down yet. */
 enum {
@@ -121,6 +121,7 @@ static int
 on_broken(void *peer, struct ipc_msg *m, struct ipc_rd *rd)
 {
 	struct process *p = peer, *offender;
+	int64_t now_ms = clock_mono_ms();
 	struct ctl_broken msg;
 
 	(void)m;
@@ -134,6 +135,15 @@ on_broken(void *peer, struct ipc_msg *m, struct ipc_rd *rd)
 	    role_name(offender->role), offender->instance, role_name(p->role),
 	    p->instance, msg.text);
 	process_kill(offender, SIGKILL);
+	/* Who lies cannot be told. Both ends pay for the second time, so that
+	 * a process that was taken over cannot keep another one down. */
+	if (p->accused_ms != 0 && now_ms - p->accused_ms < ACCUSER_MS) {
+		log_warn("process_broke_rule",
+		    "%s %u accuses again and is restarted too",
+		    role_name(p->role), p->instance);
+		process_kill(p, SIGKILL);
+	}
+	p->accused_ms = now_ms;
 	return 0;
 }
 

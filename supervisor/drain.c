@@ -40,6 +40,8 @@ tell_group(struct node *n, bool first, int64_t deadline_ms)
 
 		if (p->pid <= 0 || in_first_group(p) != first)
 			continue;
+		if (p->chan == NULL)
+			continue; /* killed at its start; SIGCHLD comes */
 		p->state = PROCESS_DRAINING;
 		ctl_drain_encode(ipc_send_begin(p->chan, CTL_DRAIN, 0), &m);
 		if (ipc_send_end(p->chan, -1) < 0)

@@ -117,8 +117,9 @@ listen_control(struct node *n)
 	}
 	memcpy(sun.sun_path, path, strlen(path) + 1);
 	fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
-	/* the node's lock is ours, so nobody serves the old one any more */
+	/* the lock on run_dir is ours, so nobody serves the old one any more */
 	(void)unlink(path);
+	n->has_socket = true;
 	if (fd < 0 || bind(fd, (struct sockaddr *)&sun, sizeof(sun)) < 0 ||
 	    chmod(path, 0660) < 0 || listen(fd, 128) < 0) {
 		(void)fprintf(stderr, "postern: control socket %s: %s\n", path,

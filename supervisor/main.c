@@ -135,7 +135,7 @@ run(const char *dir)
 	int r;
 
 	n->conf_dir = dir;
-	n->lock_fd = n->log_fd = -1;
+	n->lock_fd = n->run_lock_fd = n->log_fd = -1;
 	for (i = 0; i < NODE_DIRS; i++)
 		n->dirs[i].fd = -1;
 	n->started_s = clock_now_s();

@@ -166,30 +166,42 @@ open_dirs(struct node *n)
 	return r;
 }
 
-/* One node per state directory. */
+/* One node per directory of its kind; the kernel lets go when we end. */
 static int
-take_lock(struct node *n)
+take_lock(const char *dir, const char *setting, int *ret_fd)
 {
 	char path[4200];
 	int r;
 
-	r = join(path, sizeof(path), n->conf->node.state_dir, "lock");
+	r = join(path, sizeof(path), dir, "lock");
 	if (r != 0)
 		return r;
-	n->lock_fd = open(path, O_RDWR | O_CREAT | O_CLOEXEC, 0600);
-	if (n->lock_fd < 0) {
+	*ret_fd = open(path, O_RDWR | O_CREAT | O_CLOEXEC, 0600);
+	if (*ret_fd < 0) {
 		(void)fprintf(
 		    stderr, "postern: %s: %s\n", path, strerror(errno));
 		return EXIT_CODE_START;
 	}
-	if (flock(n->lock_fd, LOCK_EX | LOCK_NB) < 0) {
+	if (flock(*ret_fd, LOCK_EX | LOCK_NB) < 0) {
 		(void)fprintf(stderr,
 		    "postern: %s is in use by another running node (lock on "
-		    "%s); one node per state_dir\n",
-		    n->conf->node.state_dir, path);
+		    "%s); one node per %s\n",
+		    dir, path, setting);
 		return EXIT_CODE_START;
 	}
 	return 0;
+}
+
+static int
+take_locks(struct node *n)
+{
+	const struct conf_node *cn = &n->conf->node;
+	int r = take_lock(cn->state_dir, "state_dir", &n->lock_fd);
+
+	/* one directory for both is locked once */
+	if (r == 0 && strcmp(cn->state_dir, cn->run_dir) != 0)
+		r = take_lock(cn->run_dir, "run_dir", &n->run_lock_fd);
+	return r;
 }
 
 /* ---- log target ------------------------------------------------------------------ */
@@ -329,7 +341,7 @@ node_open(struct node *n)
 	n->as_root = geteuid() == 0;
 	r = open_dirs(n);
 	if (r == 0)
-		r = take_lock(n);
+		r = take_locks(n);
 	if (r == 0)
 		r = open_log(n);
 	if (r == 0)
@@ -345,13 +357,15 @@ node_close(struct node *n)
 	for (i = 0; i < n->n_sockets; i++)
 		if (n->sockets[i].fd >= 0)
 			(void)close(n->sockets[i].fd);
-	if (n->n_sockets > 0)
+	if (n->has_socket)
 		(void)unlink(n->socket_path); /* gone or not: harmless */
 	for (i = 0; i < NODE_DIRS; i++)
 		if (n->dirs[i].fd >= 0)
 			(void)close(n->dirs[i].fd);
 	if (n->lock_fd >= 0)
 		(void)close(n->lock_fd);
+	if (n->run_lock_fd >= 0)
+		(void)close(n->run_lock_fd);
 	ledger_free(n->ledger);
 	ledger_free(n->intake);
 	conf_unref(n->conf);

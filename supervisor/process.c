@@ -443,7 +443,10 @@ process_exited(struct node *n, pid_t pid, int status)
 		node_drain_step(n);
 		return;
 	}
-	if (WIFEXITED(status) && WEXITSTATUS(status) == EXIT_CODE_CONFIG) {
+	/* only while the node starts: later the settings did work, and no child
+	 * stops a running node */
+	if (n->state == NODE_STARTING && WIFEXITED(status) &&
+	    WEXITSTATUS(status) == EXIT_CODE_CONFIG) {
 		log_event(LOG_CRITICAL, "node_stops", NULL,
 		    "%s cannot work with these settings: the node stops",
 		    role_name(p->role));

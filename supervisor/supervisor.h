@@ -40,6 +40,7 @@ struct process {
 	struct adm_peer adm; /* replies to admin; only that role calls */
 	uint32_t starts, fast_deaths;
 	int64_t started_ms;
+	int64_t accused_ms; /* when it last reported a peer; 0: never */
 	uv_timer_t restart;
 	uid_t uid; /* 0: keeps ours */
 	gid_t gid;
@@ -78,7 +79,8 @@ struct node {
 	struct node_dir dirs[NODE_DIRS];
 	char empty_path[4096];	/* chroot of the children */
 	char socket_path[4096]; /* control socket, removed at the end */
-	int lock_fd, log_fd;
+	bool has_socket;	/* socket_path was made by this process */
+	int lock_fd, run_lock_fd, log_fd;
 	uint32_t max_fds;
 
 	struct process processes[PROCESSES_MAX];

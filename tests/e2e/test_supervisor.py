@@ -1,0 +1,71 @@
+"""What the supervisor must not let happen: one process or a second node that stops a running one."""
+import glob
+import os
+import shutil
+import signal
+import socket
+import subprocess
+
+from harness import contains, equal, main, test
+from tests.world.base import MODE, ROOT, poll, scale
+from tests.world.postern import program
+
+
+@test(timeout=60)
+def second_node_on_one_run_dir(w):
+    """It is refused by name, and the running node keeps its control socket."""
+    first = w.postern().start()
+    second = w.postern({"postern": {"run_dir": first.settings["postern"]["run_dir"]}}).write()
+    done = subprocess.run([program("postern"), "run", "-c", second.etc], capture_output=True, text=True,
+                          timeout=20 * scale(), env=second.env())
+    equal(done.returncode != 0, True, "the second node")
+    contains(done.stdout + done.stderr, first.settings["postern"]["run_dir"])
+    first.ctl("status")
+
+
+@test(timeout=60)
+def failed_start_leaves_no_trace(w):
+    """A start that fails at its second address removes nothing that it did not make."""
+    node = w.postern()
+    busy = socket.create_server((node.address, 0))
+    node.settings["listener second"] = {"address": "%s:%d" % busy.getsockname()[:2], "tls": "none"}
+    node.write()
+    run_dir = node.settings["postern"]["run_dir"]
+    os.makedirs(run_dir, mode=0o755, exist_ok=True)
+    path = os.path.join(run_dir, "control.sock")
+    with open(path, "w"):
+        pass
+    done = subprocess.run([program("postern"), "run", "-c", node.etc], capture_output=True, text=True,
+                          timeout=20 * scale(), env=node.env())
+    busy.close()
+    equal(done.returncode != 0, True, "start on a busy address")
+    contains(done.stdout + done.stderr, "cannot listen on")
+    equal(os.path.exists(path), True, "what was there before")
+
+
+@test(timeout=60)
+def a_child_does_not_stop_a_running_node(w):
+    """Exit code 78 means unusable settings while the node starts; later it is one death like any other."""
+    d = w.tmp.sub("bin78")
+    for f in glob.glob(os.path.join(ROOT, "build", MODE, "postern*")):
+        if os.path.isfile(f) and os.access(f, os.X_OK):
+            shutil.copy(f, d)
+    real = os.path.join(d, "postern-admin")
+    shutil.move(real, real + ".real")
+    mark = os.path.join(d, "started")
+    with open(real, "w") as f:
+        f.write('#!/bin/sh\n[ -e "%s" ] && exit 78\n: > "%s"\nexec "%s.real" "$@"\n' % (mark, mark, real))
+    os.chmod(real, 0o755)
+    node = w.postern(bin_dir=d).start()
+    pid = [p for p, role in ((int(p), open("/proc/%s/cmdline" % p).read()) for p in os.listdir("/proc")
+                             if p.isdigit() and os.path.exists("/proc/%s/cmdline" % p))
+           if role.startswith(real)][0]
+    os.kill(pid, signal.SIGKILL)
+    node.wait_log(r"admin 0 .*ended with code 78", n=2)
+    equal(node.reachable(), True, "intake while admin dies")
+    os.unlink(mark)
+    poll(lambda: node.ctl("status", want=None) is not None, 20, "admin to come back")
+
+
+if __name__ == "__main__":
+    main()
