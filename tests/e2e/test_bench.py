@@ -81,10 +81,11 @@ def inside_tls(w):
     at, cert = place(w), w.ca.issue("sink.test")
     sink = Sink(at, "--cert", cert.chain, "--key", cert.key)
     sent = source(at, "-n", "40", "-c", "2", "-s", "100000", "--starttls")
-    again = source(at, "-n", "40", "-c", "2", "--seq", "40", "--starttls", "--resume")
+    # one session: OpenSSL lets a ticket serve once, and two sessions would share the last one
+    again = source(at, "-n", "40", "-c", "1", "--seq", "40", "--starttls", "--resume")
     got = sink.end()
     equal((sent["accepted"], sent["tls_connections"], sent["tls_resumed"]), (40, 40, 0))
-    equal(again["tls_resumed"] > 20, True, "resumed, found %d" % again["tls_resumed"])
+    equal(again["tls_resumed"], 39, "resumed: all but the first")
     equal((got["unique"], got["tls_connections"]), (80, 80))
 
 
