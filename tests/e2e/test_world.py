@@ -4,6 +4,7 @@ import os
 import re
 import shutil
 import signal
+import socket
 import ssl
 import subprocess
 import sys
@@ -292,6 +293,19 @@ def mx_starttls_troubles(w):
     equal(d.pending(0.2), False, "a server that stalls")
     d.close()
     rx.wait_idle()
+
+
+@test
+def mx_client_gone_before_the_handshake(w):
+    """A reset right behind STARTTLS is the client's affair, not a mistake of the receiver."""
+    rx = w.mx("mx1.gone.test", On("starttls", delay=0.2))
+    with Dialogue(to(rx)) as d:
+        d.hello()
+        d.send("STARTTLS")
+        rx.wait_command("STARTTLS")
+        d.sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, b"\1\0\0\0\0\0\0\0")
+    rx.wait_idle()
+    equal(rx.errors, [])
 
 
 @test

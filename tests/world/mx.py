@@ -386,6 +386,8 @@ class Conn:
                 self.tls_error = str(e)
                 rx.signal.changed()
             raise Gone("TLS failed: %s" % e)
+        if self.sock.cipher() is None:  # wrap_socket() does nothing when the peer has reset
+            raise Gone("lost before the handshake")
         with rx.signal:
             self.tls = Tls(self.sock, sni[-1] if sni else None)
             rx.signal.changed()
