@@ -141,6 +141,7 @@ struct memo {
 	TAILQ_ENTRY(memo) lru; /* oldest first */
 	LIST_ENTRY(memo) bucket;
 	uint32_t held; /* destinations that use it now */
+	uint32_t turn; /* of the next connection, among equal hosts */
 	char domain[TEXT_DOMAIN_MAX + 1], gateway[TEXT_NAME_MAX + 1];
 	/* "" when there was none; with the time in front */
 	char last_5xx[MEMO_TEXT], last_tls_error[MEMO_TEXT],

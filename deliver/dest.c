@@ -111,12 +111,12 @@ dest_offer(struct deliver *d, const struct hand_offer *m)
 	dst->retries = m->retries;
 	dst->cap = 1;
 	dst->state = DEST_ST_OPEN;
-	dst->turn = arc4random() & 0xffff;
 	LIST_INIT(&dst->conns);
 	LIST_INSERT_HEAD(&d->dests, dst, all);
 	LIST_INSERT_HEAD(&d->by_id[dst->id % DEST_BUCKETS], dst, bucket);
 	d->n_dests++;
 	dst->memo = memo_hold(d, dst->domain, dst->gateway);
+	dst->turn = dst->memo != NULL ? dst->memo->turn : arc4random();
 	if (d->draining)
 		end(dst);
 	else
@@ -480,8 +480,9 @@ may_try(const struct dest *dst, size_t i)
 
 /*
  * The host for the next connection: the best rank that has one left; among
- * equals in turn, from a random start (RFC 5321, 5.1; routes: round robin).
- * False: none is left.
+ * equals in turn. The order of equal MX hosts is random in each plan (RFC 5321,
+ * 5.1); that of a route's hosts stays, and the turn goes on where the last hold
+ * left it, so that they take turns by connection. False: none is left.
  */
 static bool
 pick(struct dest *dst, size_t *ret_host)
@@ -501,6 +502,8 @@ pick(struct dest *dst, size_t *ret_host)
 	if (n == 0)
 		return false;
 	want = dst->turn++ % n;
+	if (dst->memo != NULL)
+		dst->memo->turn = dst->turn;
 	for (i = 0; i < v->n_hosts; i++)
 		if (may_try(dst, i) && want-- == 0)
 			break;

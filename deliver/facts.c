@@ -19,6 +19,7 @@
 #include <string.h>
 
 #include "lib/base/clock.h"
+#include "lib/base/hash.h"
 #include "lib/mail/addr.h"
 
 /* The addresses of one host while they come in. */
@@ -405,7 +406,10 @@ add_host(struct gather *g, const char *name, uint32_t rank)
 	memset(h, 0, sizeof(*h));
 	h->name = name;
 	h->rank = rank;
-	h->shuffle = arc4random();
+	/* at random, but in one order for hosts that take turns */
+	h->shuffle = g->plan->route == NULL
+	    ? arc4random()
+	    : (uint32_t)hash_bytes(name, strlen(name));
 	h->port = g->plan->env->conf->delivery.port;
 	h->tlsa = FACTS_TLSA_NOT_ASKED;
 	return h;

@@ -1,7 +1,8 @@
 /*
- * memo.c - what is remembered of a destination after it was given back, for
- * hoststatus: its last errors and how its hosts did. At most MEMOS_MAX; the
- * one that was held longest ago goes first. Decides nothing.
+ * memo.c - what is remembered of a destination after it was given back: for
+ * hoststatus its last errors and how its hosts did, for dest.c whose turn is
+ * next. At most MEMOS_MAX; the one that was held longest ago goes first, and
+ * without it turns start anywhere. Decides nothing else.
  */
 #include "deliver/deliver.h"
 
@@ -58,6 +59,7 @@ memo_hold(struct deliver *d, const char *domain, const char *gateway)
 		(void)snprintf(m->domain, sizeof(m->domain), "%s", domain);
 		(void)snprintf(m->gateway, sizeof(m->gateway), "%s", gateway);
 		m->state = "unknown";
+		m->turn = arc4random();
 		LIST_INSERT_HEAD(
 		    &d->memo_buckets[bucket_of(domain)], m, bucket);
 		d->n_memos++;

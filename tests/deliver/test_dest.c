@@ -50,7 +50,7 @@ static struct world {
 	bool hold_permits;
 	uint64_t permit_req;
 	/* DNS */
-	enum { MX_ONE, MX_TWO, MX_SERVFAIL, MX_NULL } mx;
+	enum { MX_ONE, MX_TWO, MX_EQUAL, MX_SERVFAIL, MX_NULL } mx;
 	unsigned questions;
 	/* MTA-STS: the answer, and the one after a fresh look */
 	struct policy_answer policy, policy_fresh;
@@ -59,6 +59,7 @@ static struct world {
 	uv_tcp_t listener;
 	uint16_t port;
 	unsigned conns, open, mails, quits;
+	char at[128]; /* last digit of the address of each connection */
 	const char *mail_reply;
 } w;
 
@@ -153,6 +154,8 @@ static void
 on_peer_new(uv_stream_t *server, int status)
 {
 	struct peer *p = calloc(1, sizeof(*p));
+	struct sockaddr_in a;
+	int len = sizeof(a);
 
 	assert_int_equal(status, 0);
 	assert_non_null(p);
@@ -162,6 +165,10 @@ on_peer_new(uv_stream_t *server, int status)
 	assert_int_equal(
 	    uv_read_start((uv_stream_t *)&p->tcp, on_peer_alloc, on_peer_read),
 	    0);
+	assert_int_equal(
+	    uv_tcp_getsockname(&p->tcp, (struct sockaddr *)&a, &len), 0);
+	if (w.conns < sizeof(w.at) - 1)
+		w.at[w.conns] = (char)('0' + (ntohl(a.sin_addr.s_addr) & 7));
 	w.conns++;
 	w.open++;
 	say(p, "220 mx\r\n");
@@ -174,7 +181,7 @@ start_host(void)
 	int len = sizeof(a);
 
 	assert_int_equal(uv_tcp_init(&loop, &w.listener), 0);
-	assert_int_equal(uv_ip4_addr("127.0.0.1", 0, &a), 0);
+	assert_int_equal(uv_ip4_addr("0.0.0.0", 0, &a), 0);
 	assert_int_equal(uv_tcp_bind(&w.listener, (struct sockaddr *)&a, 0), 0);
 	assert_int_equal(
 	    uv_tcp_getsockname(&w.listener, (struct sockaddr *)&a, &len), 0);
@@ -280,7 +287,7 @@ on_result(void *peer, struct ipc_msg *m, struct ipc_rd *rd)
 	(void)m;
 	assert_int_equal(hand_result_decode(rd, &msg), 0);
 	assert_int_equal(msg.n_rcpts, 1);
-	assert_string_equal(msg.address, "127.0.0.1");
+	assert_int_equal(strncmp(msg.address, "127.0.0.", 8), 0);
 	assert_true(msg.dcid >= 5000);
 	w.results++;
 	w.outcome = msg.rcpts[0].outcome;
@@ -381,7 +388,8 @@ start_queue(void)
 static int
 on_ask(void *peer, struct ipc_msg *m, struct ipc_rd *rd)
 {
-	static const uint8_t here[] = { 127, 0, 0, 1 };
+	static const uint8_t here[] = { 127, 0, 0, 1 },
+			     there[] = { 127, 0, 0, 2 };
 	struct dns_rr rr[2] = { { .preference = 10, .host = "mx1.example.com" },
 		{ .preference = 20, .host = "mx2.example.com" } };
 	struct dns_answer a = { .state = DNS_INSECURE,
@@ -401,6 +409,10 @@ on_ask(void *peer, struct ipc_msg *m, struct ipc_rd *rd)
 	a.type = ask.type;
 	if (ask.type == DNS_MX && w.mx == MX_TWO)
 		rr[0].host = "other.example.com";
+	if (ask.type == DNS_MX && w.mx == MX_EQUAL) {
+		rr[1].preference = rr[0].preference;
+		a.rrs_len = 2;
+	}
 	if (ask.type == DNS_MX && w.mx == MX_NULL)
 		rr[0].host = "";
 	if (ask.type == DNS_MX && w.mx == MX_SERVFAIL) {
@@ -413,6 +425,8 @@ on_ask(void *peer, struct ipc_msg *m, struct ipc_rd *rd)
 	if (ask.type == DNS_A) {
 		rr[0] =
 		    (struct dns_rr){ .host = "", .data = here, .data_len = 4 };
+		if (strcmp(ask.name, "mx2.example.com") == 0)
+			rr[0].data = there;
 	} else if (ask.type == DNS_AAAA) {
 		a.kind = DNS_NODATA;
 		a.rrs_len = 0;
@@ -563,11 +577,12 @@ on_guard(uv_timer_t *t)
 }
 
 static struct conf *
-settings(const char *destinations)
+settings(const char *destinations, const char *routes)
 {
 	char text[512];
 	const struct memory_file files[] = { { "postern.conf", text },
-		{ "destinations.conf", destinations }, { NULL, NULL } };
+		{ "destinations.conf", destinations },
+		{ "routes.conf", routes }, { NULL, NULL } };
 	struct conf_source src = memory_source(files);
 	struct conf_errors errs = { 0 };
 	struct conf *conf = NULL;
@@ -600,7 +615,7 @@ setup(void **state)
 	child.loop = &loop;
 	assert_int_equal(ipc_hub_init(&child.hub, &loop), 0);
 	start_host();
-	child.conf = settings("");
+	child.conf = settings("", "");
 	assert_int_equal(ipc_pair(fd), 0);
 	assert_int_equal(
 	    ipc_chan_new(&child.hub, fd[0], &here_spec, &child, &w.ctl_here),
@@ -656,6 +671,16 @@ teardown(void **state)
 	assert_int_equal(uv_loop_close(&loop), 0);
 	conf_unref(child.conf);
 	return 0;
+}
+
+static void
+reload(const char *destinations, const char *routes)
+{
+	struct conf *old = child.conf, *conf = settings(destinations, routes);
+
+	assert_int_equal(on_reload(&child, &deliver, old, conf), 0);
+	child.conf = conf;
+	conf_unref(old);
 }
 
 /* One message goes through, and its connection stays open, idle. */
@@ -852,14 +877,9 @@ the_queue_goes_and_comes(void **state)
 static void
 a_reload_holds_at_once(void **state)
 {
-	struct conf *old = child.conf, *conf;
-
 	(void)state;
 	deliver_one();
-	conf = settings("[example.com]\ntls = required\n");
-	assert_int_equal(on_reload(&child, &deliver, old, conf), 0);
-	child.conf = conf;
-	conf_unref(old);
+	reload("[example.com]\ntls = required\n", "");
 	until(w.quits == 1);
 	until(w.releases == 1);
 	w.due = 1;
@@ -868,6 +888,87 @@ a_reload_holds_at_once(void **state)
 	assert_int_equal(w.results, 1);
 	assert_int_equal(w.states[DEST_DEFER], 1);
 	assert_non_null(strstr(w.text, "STARTTLS"));
+}
+
+/* One message over one connection that ends with it, in a hold of its own. */
+static void
+one_hold(void)
+{
+	unsigned releases = w.releases;
+
+	w.due = 1;
+	offer(1);
+	until(w.releases == releases + 1);
+	assert_int_equal(w.outcome, OUTCOME_DELIVERED);
+	until(w.open == 0);
+}
+
+/* n messages over n connections, one after the other, in one hold. */
+static void
+same_hold(unsigned n)
+{
+	unsigned results = w.results, releases = w.releases;
+
+	w.due = n;
+	offer(n);
+	until(w.results == results + n && w.releases == releases + 1);
+}
+
+/* Does each connection go to the other one of two places? */
+static void
+assert_in_turn(const char *at, size_t n)
+{
+	size_t i;
+
+	assert_int_equal(strlen(at), n);
+	for (i = 0; i < n; i++)
+		assert_true(at[i] == '1' || at[i] == '2');
+	for (i = 1; i < n; i++)
+		assert_int_not_equal(at[i], at[i - 1]);
+}
+
+static const char one_by_one[] = "[example.com]\n"
+				 "max_messages_per_connection = 1\n"
+				 "max_connections = 1\n";
+
+/* Destination controls, section 2: equal hosts of a route take turns by
+ * connection, also when the destination goes back to queue in between. */
+static void
+equal_route_hosts_take_turns(void **state)
+{
+	char routes[80];
+	unsigned i;
+
+	(void)state;
+	(void)snprintf(routes, sizeof(routes),
+	    "[example.com]\nhosts = 127.0.0.1:%u, 127.0.0.2:%u\n", w.port,
+	    w.port);
+	reload(one_by_one, routes);
+	for (i = 0; i < 40; i++)
+		one_hold();
+	assert_in_turn(w.at, 40);
+	same_hold(20);
+	assert_in_turn(w.at, 60);
+}
+
+/* SMTP-32, RFC 5321 5.1: equal MX hosts at random, in turn within a hold. */
+static void
+equal_mx_hosts_share_the_load(void **state)
+{
+	unsigned i, first = 0;
+
+	(void)state;
+	w.mx = MX_EQUAL;
+	reload(one_by_one, "");
+	for (i = 0; i < 64; i++)
+		one_hold();
+	for (i = 0; i < 64; i++)
+		first += w.at[i] == '1';
+	assert_in_range(first, 1, 63); /* missed once in 2^63 */
+	memset(w.at, 0, sizeof(w.at));
+	w.conns = 0;
+	same_hold(20);
+	assert_in_turn(w.at, 20);
 }
 
 /* A policy in force that does not list the host. */
@@ -998,6 +1099,8 @@ main(void)
 		T(a_421_at_mail),
 		T(the_queue_goes_and_comes),
 		T(a_reload_holds_at_once),
+		T(equal_route_hosts_take_turns),
+		T(equal_mx_hosts_share_the_load),
 		T(a_policy_that_leaves_the_host_out),
 		T(a_policy_that_has_changed),
 		T(a_policy_and_no_starttls),
