@@ -9,6 +9,7 @@
 #include "admin/front.h"
 #include "admin/http_head.h"
 #include "lib/base/buf.h"
+#include "lib/base/client_key.h"
 #include "lib/base/err.h"
 #include "lib/log/log.h"
 
@@ -58,7 +59,7 @@ struct conn {
 	struct buf in;	 /* to the library */
 	struct buf out;	 /* to the client */
 	struct buf last; /* the refusal, sent when the library is done */
-	uint8_t ip[16];
+	uint8_t key[CLIENT_KEY_LEN];
 	bool refused, closing;
 	int handles; /* that still close */
 };
@@ -537,23 +538,8 @@ peer_allowed(struct front *f, int fd, char *ret_why, size_t len)
 	return false;
 }
 
-/* The address to count by; a Unix socket has none. */
 static bool
-client_ip(const struct sockaddr_storage *ss, uint8_t ret_ip[16])
-{
-	memset(ret_ip, 0, 16);
-	if (ss->ss_family == AF_INET)
-		memcpy(ret_ip, &((const struct sockaddr_in *)ss)->sin_addr, 4);
-	else if (ss->ss_family == AF_INET6)
-		memcpy(
-		    ret_ip, &((const struct sockaddr_in6 *)ss)->sin6_addr, 16);
-	else
-		return false;
-	return true;
-}
-
-static bool
-too_many(const struct front *f, const uint8_t ip[16], bool has_ip)
+too_many(const struct front *f, const uint8_t key[CLIENT_KEY_LEN], bool has_ip)
 {
 	const struct conn *c;
 	size_t n = 0;
@@ -563,7 +549,7 @@ too_many(const struct front *f, const uint8_t ip[16], bool has_ip)
 	if (!has_ip)
 		return false;
 	LIST_FOREACH(c, &f->conns, link)
-	n += memcmp(c->ip, ip, 16) == 0;
+	n += memcmp(c->key, key, CLIENT_KEY_LEN) == 0;
 	return n >= FRONT_CONNS_PER_CLIENT;
 }
 
@@ -574,11 +560,12 @@ take_conn(struct front *f, int fd, const struct sockaddr_storage *ss)
 	    "HTTP/1.1 503 Service Unavailable\r\nConnection: close\r\n"
 	    "Content-Length: 0\r\nRetry-After: 1\r\n\r\n";
 	struct conn *c = NULL;
-	uint8_t ip[16];
-	bool has_ip = client_ip(ss, ip);
+	uint8_t key[CLIENT_KEY_LEN];
+	/* a Unix socket has no address to count by */
+	bool has_ip = client_key((const struct sockaddr *)ss, key);
 	char why[128];
 
-	if (!too_many(f, ip, has_ip))
+	if (!too_many(f, key, has_ip))
 		c = calloc(1, sizeof(*c));
 	if (c == NULL) {
 		f->opts.stats->refused_full++;
@@ -588,7 +575,7 @@ take_conn(struct front *f, int fd, const struct sockaddr_storage *ss)
 	}
 	c->front = f;
 	c->client.fd = c->lib.fd = -1;
-	memcpy(c->ip, ip, sizeof(ip));
+	memcpy(c->key, key, sizeof(key));
 	buf_init(&c->head, HTTP_HEAD_MAX);
 	buf_init(&c->in, PUMP_MAX);
 	buf_init(&c->out, PUMP_MAX + 1024); /* and a refusal */

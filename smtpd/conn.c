@@ -876,14 +876,16 @@ static void
 ask(struct conn *c)
 {
 	const struct conf_listener *l = c->site->l;
-	char listener[300], client[360];
+	uint8_t key[CLIENT_KEY_LEN];
+	char listener[300], client[360], text[CLIENT_KEY_TEXT];
 	struct ctl_permit_ask m = { .n_keys = 2,
 		.keys = { { listener, l->max_connections },
 		    { client, l->max_connections_per_client } } };
 
 	(void)snprintf(listener, sizeof(listener), "intake:%s", l->name);
-	(void)snprintf(
-	    client, sizeof(client), "intake:%s/%s", l->name, c->address);
+	(void)client_key(&c->peer.sa, key);
+	(void)snprintf(client, sizeof(client), "intake:%s/%s", l->name,
+	    client_key_format(key, text, sizeof(text)));
 	c->stage = CONN_ASKED;
 	c->deadline_ms = clock_mono_ms() + ASK_MS;
 	TAILQ_INSERT_TAIL(&c->d->asked, c, room_link);

@@ -8,34 +8,18 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "lib/base/client_key.h"
 #include "lib/base/hash.h"
 #include "smtpd/smtpd.h"
 
-static void
-key_of(const struct sockaddr *sa, uint8_t ret_addr[16])
-{
-	static const uint8_t mapped[12] = { [10] = 0xff, [11] = 0xff };
-	struct sockaddr_in in;
-	struct sockaddr_in6 in6;
-
-	memset(ret_addr, 0, 16);
-	if (sa->sa_family == AF_INET) {
-		memcpy(&in, sa, sizeof(in));
-		memcpy(ret_addr, mapped, 12);
-		memcpy(ret_addr + 12, &in.sin_addr, 4);
-	} else if (sa->sa_family == AF_INET6) {
-		memcpy(&in6, sa, sizeof(in6));
-		memcpy(ret_addr, &in6.sin6_addr, 16);
-	}
-}
-
 static struct limit_bucket *
-bucket_of(struct limits *l, uint16_t listener, const uint8_t addr[16])
+bucket_of(
+    struct limits *l, uint16_t listener, const uint8_t client[CLIENT_KEY_LEN])
 {
-	uint8_t key[18];
+	uint8_t key[CLIENT_KEY_LEN + 2];
 
-	memcpy(key, addr, 16);
-	memcpy(key + 16, &listener, 2);
+	memcpy(key, client, CLIENT_KEY_LEN);
+	memcpy(key + CLIENT_KEY_LEN, &listener, 2);
 	return &l->buckets[hash_bytes(key, sizeof(key)) % LIMIT_BUCKETS];
 }
 
@@ -45,14 +29,14 @@ limits_take(struct limits *l, uint16_t listener, const struct sockaddr *sa,
 {
 	struct limit_bucket *b;
 	struct limit_client *c;
-	uint8_t addr[16];
+	uint8_t key[CLIENT_KEY_LEN];
 
 	if (l->by_listener[listener] >= max)
 		return LIMIT_LISTENER;
-	key_of(sa, addr);
-	b = bucket_of(l, listener, addr);
+	(void)client_key(sa, key); /* others are one client, all zero */
+	b = bucket_of(l, listener, key);
 	LIST_FOREACH(c, b, link)
-	if (c->listener == listener && memcmp(c->addr, addr, 16) == 0)
+	if (c->listener == listener && memcmp(c->key, key, sizeof(key)) == 0)
 		break;
 	if (c != NULL && c->n >= max_per_client)
 		return LIMIT_CLIENT;
@@ -61,7 +45,7 @@ limits_take(struct limits *l, uint16_t listener, const struct sockaddr *sa,
 		if (c == NULL)
 			return LIMIT_MEMORY;
 		c->listener = listener;
-		memcpy(c->addr, addr, 16);
+		memcpy(c->key, key, sizeof(key));
 		LIST_INSERT_HEAD(b, c, link);
 	}
 	c->n++;

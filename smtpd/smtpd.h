@@ -18,6 +18,7 @@
 #include <uv.h>
 
 #include "lib/base/buf.h"
+#include "lib/base/client_key.h"
 #include "lib/conf/conf.h"
 #include "lib/log/log.h"
 #include "lib/proc/child.h"
@@ -52,7 +53,7 @@ enum { LIMIT_BUCKETS = 4096 };
 struct limit_client {
 	LIST_ENTRY(limit_client) link;
 	uint16_t listener;
-	uint8_t addr[16]; /* IPv4 as ::ffff:a.b.c.d */
+	uint8_t key[CLIENT_KEY_LEN];
 	uint32_t n;
 };
 LIST_HEAD(limit_bucket, limit_client);

@@ -89,7 +89,7 @@ static const struct conf_key listener_keys[] = {
 	K(conf_listener, max_connections, INT, 1, 1000000, "1000", NULL,
 	    "At one time; more get 421."),
 	K(conf_listener, max_connections_per_client, INT, 1, 1000000, "50", NULL,
-	    "At one time from one address; more get 421."),
+	    "At one time from one IPv4 address or one IPv6 /64; more get 421."),
 	K(conf_listener, max_messages_per_connection, INT, 1, 1000000, "10000", NULL,
 	    "Then 421; told to clients as LIMITS MAILMAX."),
 	K(conf_listener, max_command_errors, INT, 1, 1000, "20", NULL,

@@ -37,7 +37,9 @@ test_limits(void **state)
 	struct limits *l = calloc(1, sizeof(*l));
 	union conf_addr a = addr("10.1.1.2"), b = addr("10.1.1.3"),
 			v6 = addr("2001:db8::1"),
-			mapped = addr("::ffff:10.1.1.2");
+			mapped = addr("::ffff:10.1.1.2"),
+			near = addr("2001:db8::2:3:4"),
+			far = addr("2001:db8:0:1::1");
 	struct limit_client *c[8];
 
 	(void)state;
@@ -55,6 +57,13 @@ test_limits(void **state)
 	assert_int_equal(limits_take(l, 0, &b.sa, 4, 2, &c[5]), LIMIT_LISTENER);
 	limits_drop(l, c[0]);
 	assert_int_equal(limits_take(l, 0, &a.sa, 4, 2, &c[0]), LIMIT_OK);
+	/* who has one address of a /64 has them all */
+	assert_int_equal(limits_take(l, 2, &v6.sa, 4, 1, &c[5]), LIMIT_OK);
+	assert_int_equal(
+	    limits_take(l, 2, &near.sa, 4, 1, &c[6]), LIMIT_CLIENT);
+	assert_int_equal(limits_take(l, 2, &far.sa, 4, 1, &c[6]), LIMIT_OK);
+	limits_drop(l, c[5]);
+	limits_drop(l, c[6]);
 	limits_drop(l, c[0]);
 	limits_drop(l, c[1]);
 	limits_drop(l, c[2]);
