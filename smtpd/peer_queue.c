@@ -245,21 +245,35 @@ peer_queue_commit(
 	return r;
 }
 
+/*
+ * Tell the queue of aborts, as far as the channel takes them. One that is
+ * dropped would leave half a message there for as long as the channel lives.
+ */
+static void
+say_aborts(struct peer_queue *q)
+{
+	struct submission *sub;
+	int r;
+
+	while ((sub = LIST_FIRST(&q->aborted)) != NULL) {
+		(void)ipc_send_begin(q->chan, SUBMIT_ABORT, sub->mid);
+		r = send_end(q);
+		if (r < 0 && r != PE_GONE) {
+			ipc_chan_want_room(q->chan); /* then the rest */
+			return;
+		}
+		LIST_REMOVE(sub, link);
+		sub_free(sub);
+	}
+}
+
 void
 peer_queue_abort(struct peer_queue *q, struct submission *sub)
 {
-	uint64_t mid = sub->mid;
-
 	assert(!sub->committed);
 	sub_remove(q, sub);
-	sub_free(sub);
-	(void)ipc_send_begin(q->chan, SUBMIT_ABORT, mid);
-	/*
-	 * When even this small frame finds no place, the queue would keep half
-	 * a message; without the channel it forgets them all.
-	 */
-	if (send_end(q) == PE_FULL)
-		log_warn("queue_stuck", "smtpd: the queue reads nothing");
+	LIST_INSERT_HEAD(&q->aborted, sub, link);
+	say_aborts(q);
 	smtpd_check_drained(q->d);
 }
 
@@ -371,6 +385,7 @@ on_room(void *peer)
 	size_t n = q->n_waiting;
 	struct conn *c;
 
+	say_aborts(q);
 	while (n-- > 0 && (c = TAILQ_FIRST(&q->waiting)) != NULL) {
 		peer_queue_unwait(q, c);
 		conn_turn(c);
@@ -423,6 +438,10 @@ lost(struct peer_queue *q)
 	for (i = 0; i < ID_KINDS; i++)
 		q->leases[i].asked = false;
 	check_ready(q);
+	while ((sub = LIST_FIRST(&q->aborted)) != NULL) {
+		LIST_REMOVE(sub, link); /* it forgets them all */
+		sub_free(sub);
+	}
 	for (i = 0; i < SUBMISSION_BUCKETS; i++) {
 		while ((sub = LIST_FIRST(&q->subs[i])) != NULL) {
 			c = sub->c;

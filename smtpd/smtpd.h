@@ -180,6 +180,7 @@ struct peer_queue {
 	struct lease leases[ID_KINDS];
 	struct submission_bucket subs[SUBMISSION_BUCKETS];
 	size_t n_subs;
+	struct submission_bucket aborted;    /* the queue was not told yet */
 	TAILQ_HEAD(conn_list, conn) waiting; /* for room */
 	size_t n_waiting;
 	uint64_t down_count;

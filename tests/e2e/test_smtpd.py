@@ -4,6 +4,7 @@ The protocol itself is tested in tests/smtpd; here are sockets, TLS, AUTH, limit
 reload, drain, and the loss of peers.
 """
 import contextlib
+import json
 import os
 import resource
 import select
@@ -15,6 +16,7 @@ import time
 sys.path.insert(0, os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__)))))
 
 from tests.e2e import child  # noqa: E402
+from tests.world.base import poll  # noqa: E402
 from tests.world.ca import CA  # noqa: E402
 from tests.world.client import Client, Dialogue, Refused, bulk, message, tls_context  # noqa: E402
 from tests.world.postern import password_hash  # noqa: E402
@@ -494,6 +496,31 @@ def slow_queue_slows_clients(d):
         equal(len(s.queue.committed()), 8)
 
 
+def aborts_find_no_place(d):
+    """The channel is full to the last byte when clients leave: the queue hears of each later."""
+    with smtpd(d, "max_recipients = 200000\nmax_connections_per_client = 200\n") as s:
+        clients = [open_data(s) for _ in range(60)]
+        s.queue.wait(lambda q: len(q.messages) == 60)
+        s.queue.chan.stall()
+        clients[0].send(bulk(600000))  # the socket takes some of it, and nothing later
+        big = Dialogue(s.at)
+        big.hello()
+        big.cmd("MAIL FROM:<%s>" % A, 250)
+        some = ("RCPT TO:<%s@%s.example>\r\n" % ("x" * 60, ".".join(["y" * 60] * 3))).encode() * 500
+        for _ in range(90):  # about 450 bytes each
+            big.send(some)
+            for _ in range(500):
+                big.expect(250)
+        text = big.cmd("DATA", 451)
+        assert "Queue" in text[0], text
+        for c in clients:
+            c.close()
+        poll(lambda: json.loads(s.admin(1))["submissions"] == 0, 20, "the clients to be gone")
+        s.queue.chan.stall(False)
+        s.queue.wait(lambda q: len(q.messages) == 61 and all(m.aborted for m in q.messages.values()))
+        flows(s)
+
+
 def waiting_socks(clients):
     return [c.sock for c in clients]
 
@@ -642,7 +669,6 @@ def supervisor_dies(d):
 
 
 def admin(d):
-    import json
     with smtpd(d) as s:
         flows(s)
         c = Dialogue(s.at)
@@ -656,5 +682,5 @@ def admin(d):
 child.run([every_way_in, client_certificate, half_closed_client, pipelining_many, slow_bytes_over_tls,
            behind_starttls, smuggling, garbage, reads_nothing, timeouts, connection_limits, limits_of_the_node,
            one_process_counts_itself, no_descriptors,
-           as_many_as_fit, ten_thousand_idle, queue_refuses, slow_queue_slows_clients, queue_dies, late_answer,
-           queue_breaks_the_rules, no_numbers, reload, drain, drain_deadline, supervisor_dies, admin], "smtpd")
+           as_many_as_fit, ten_thousand_idle, queue_refuses, slow_queue_slows_clients,
+           aborts_find_no_place, queue_dies, late_answer, queue_breaks_the_rules, no_numbers, reload, drain, drain_deadline, supervisor_dies, admin], "smtpd")
