@@ -28,7 +28,6 @@ enum {
 	RESTART_FIRST_MS = 100,
 	RESTART_MAX_MS = 30 * 1000,
 	STABLE_MS = 60 * 1000, /* alive this long: the count of deaths ends */
-	CTL_FD = 3,
 };
 
 /* Which file contents a role may see, and how many of it there are. */
@@ -308,28 +307,6 @@ send_start(struct process *p)
 
 /* ---- start ---------------------------------------------------------------------------- */
 
-/* In the new process: only its channel and the log stay open. */
-static void
-become_child(const struct process *p, int fd)
-{
-	char path[4200], instance[16];
-	sigset_t none;
-
-	(void)snprintf(path, sizeof(path), "%s/postern-%s", p->node->bin_dir,
-	    role_name(p->role));
-	(void)snprintf(instance, sizeof(instance), "%u", p->instance);
-	(void)sigemptyset(&none);
-	(void)sigprocmask(SIG_SETMASK, &none, NULL);
-	if (dup2(p->node->log_fd, STDOUT_FILENO) < 0 ||
-	    dup2(p->node->log_fd, STDERR_FILENO) < 0 || dup2(fd, CTL_FD) < 0)
-		_exit(EXIT_CODE_START);
-	if (fd == CTL_FD) /* dup2 did nothing: it would close on exec */
-		(void)fcntl(CTL_FD, F_SETFD, 0);
-	(void)close_range(CTL_FD + 1, ~0u, 0);
-	(void)execl(path, path, instance, (char *)NULL);
-	_exit(EXIT_CODE_START);
-}
-
 static void
 restart_later(struct process *p)
 {
@@ -359,9 +336,7 @@ process_start(struct process *p)
 	if (r < 0)
 		goto failed;
 	log_flush();
-	p->pid = fork();
-	if (p->pid == 0)
-		become_child(p, pair[1]);
+	p->pid = process_spawn(p, pair[1]);
 	(void)close(pair[1]);
 	if (p->pid < 0) {
 		r = -errno;

@@ -123,6 +123,9 @@ bool processes_all(const struct node *n, enum process_state state);
 bool processes_running(const struct node *n);
 int process_send_config(struct process *p);
 
+/* spawn.c: fork and execute. fd: its control channel, not taken. -1 and errno. */
+pid_t process_spawn(const struct process *p, int fd);
+
 /* control.c: the channel to each child. */
 extern const struct ipc_spec control_spec;
 void control_granted(
