@@ -32,13 +32,46 @@ default_signals(void)
 	(void)sigprocmask(SIG_SETMASK, &none, NULL);
 }
 
+/*
+ * What a child finds in its environment: nothing of ours. Settings may name
+ * secrets there (${NAME}), and c-ares, curl, OpenSSL and libc take orders from
+ * theirs, past all settings. Debug builds let sanitizers and tests through.
+ */
+enum { ENV_MAX = 32 };
+
+static void
+small_environment(char *ret_env[ENV_MAX])
+{
+	static char path[] = "PATH=/usr/sbin:/usr/bin:/sbin:/bin";
+	size_t n = 0;
+
+	ret_env[n++] = path;
+#ifdef POSTERN_DEBUG
+	static const char *const wanted[] = { "ASAN_", "UBSAN_", "LSAN_",
+		"TSAN_", "GCOV_", "POSTERN_" };
+	size_t i, k;
+
+	for (i = 0; environ[i] != NULL && n < ENV_MAX - 1; i++)
+		for (k = 0; k < sizeof(wanted) / sizeof(wanted[0]); k++)
+			if (strncmp(environ[i], wanted[k], strlen(wanted[k])) ==
+			    0) {
+				ret_env[n++] = environ[i];
+				break;
+			}
+#endif
+	ret_env[n] = NULL;
+}
+
 /* In the new process: only its channel and the log stay open. */
 static _Noreturn void
 become_child(const struct process *p, int fd)
 {
 	char path[4200], instance[16];
+	char *argv[] = { path, instance, NULL };
+	char *env[ENV_MAX];
 
 	default_signals();
+	small_environment(env);
 	(void)snprintf(path, sizeof(path), "%s/postern-%s", p->node->bin_dir,
 	    role_name(p->role));
 	(void)snprintf(instance, sizeof(instance), "%u", p->instance);
@@ -48,7 +81,7 @@ become_child(const struct process *p, int fd)
 	if (fd == CTL_FD) /* dup2 did nothing: it would close on exec */
 		(void)fcntl(CTL_FD, F_SETFD, 0);
 	(void)close_range(CTL_FD + 1, ~0u, 0);
-	(void)execl(path, path, instance, (char *)NULL);
+	(void)execve(path, argv, env);
 	_exit(EXIT_CODE_START);
 }
 

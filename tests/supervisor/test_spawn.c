@@ -122,6 +122,26 @@ test_signals(void **state)
 	    output(), "SigBlk:\t0000000000000000\nSigIgn:\t0000000000000000\n");
 }
 
+/* A secret in the environment, and what libraries would obey, stay here. */
+static void
+test_environment(void **state)
+{
+	const char *text;
+
+	(void)state;
+	program("tr '\\0' '\\n' </proc/$$/environ; echo \"$0 $1\"");
+	(void)setenv("DB_PASSWORD", "secret", 1);
+	(void)setenv("https_proxy", "http://192.0.2.1", 1);
+	(void)setenv("RES_OPTIONS", "trust-ad", 1);
+	assert_int_equal(run(), 0);
+	text = output();
+	assert_non_null(strstr(text, "PATH=/"));
+	assert_null(strstr(text, "DB_PASSWORD"));
+	assert_null(strstr(text, "proxy"));
+	assert_null(strstr(text, "RES_OPTIONS"));
+	assert_non_null(strstr(text, "/postern-smtpd 7\n"));
+}
+
 static void
 on_usr1(int signum)
 {
@@ -170,6 +190,7 @@ main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(test_signals),
+		cmocka_unit_test(test_environment),
 		cmocka_unit_test(test_no_handler_in_child),
 	};
 
