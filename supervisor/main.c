@@ -15,6 +15,7 @@
 #include "supervisor/supervisor.h"
 
 #include <errno.h>
+#include <fcntl.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -246,6 +247,23 @@ usage_error(const char *what, const char *found)
 	return EXIT_USAGE_CODE;
 }
 
+/*
+ * Who starts us may have closed these. The next socket or file would then be
+ * 0, 1 or 2, and get what is meant for the output.
+ */
+static void
+open_standard_fds(void)
+{
+	int fd;
+
+	do {
+		fd = open("/dev/null", O_RDWR);
+	} while (fd >= 0 && fd <= STDERR_FILENO);
+	if (fd < 0)
+		_exit(EXIT_CODE_START); /* nowhere to say it */
+	(void)close(fd);
+}
+
 int
 main(int argc, char **argv)
 {
@@ -253,6 +271,7 @@ main(int argc, char **argv)
 	size_t k;
 	int i;
 
+	open_standard_fds();
 	for (i = 1; i < argc; i++) {
 		if (strcmp(argv[i], "-c") == 0) {
 			if (++i == argc)

@@ -69,13 +69,16 @@ become_child(const struct process *p, int fd)
 	char path[4200], instance[16];
 	char *argv[] = { path, instance, NULL };
 	char *env[ENV_MAX];
+	int null;
 
 	default_signals();
 	small_environment(env);
 	(void)snprintf(path, sizeof(path), "%s/postern-%s", p->node->bin_dir,
 	    role_name(p->role));
 	(void)snprintf(instance, sizeof(instance), "%u", p->instance);
-	if (dup2(p->node->log_fd, STDOUT_FILENO) < 0 ||
+	null = open("/dev/null", O_RDONLY);
+	if (null < 0 || dup2(null, STDIN_FILENO) < 0 ||
+	    dup2(p->node->log_fd, STDOUT_FILENO) < 0 ||
 	    dup2(p->node->log_fd, STDERR_FILENO) < 0 || dup2(fd, CTL_FD) < 0)
 		_exit(EXIT_CODE_START);
 	if (fd == CTL_FD) /* dup2 did nothing: it would close on exec */

@@ -67,5 +67,18 @@ def a_child_does_not_stop_a_running_node(w):
     poll(lambda: node.ctl("status", want=None) is not None, 20, "admin to come back")
 
 
+@test(timeout=60)
+def started_without_standard_files(w):
+    """Input and outputs were closed by whoever started it: no socket takes their place."""
+    node = w.postern(wrap=["sh", "-c", 'exec "$@" <&- >&- 2>&-', "sh"])
+    node.settings["log"]["target"] = "file:" + node.log_path
+    node.start()
+    for pid, name in [(node.proc.pid, "postern")] + [(pid, role) for role, pid in node.children()]:
+        for fd in (0, 1, 2):
+            at = os.readlink("/proc/%d/fd/%d" % (pid, fd))
+            equal(at in ("/dev/null", node.log_path), True, "%s: descriptor %d is %s" % (name, fd, at))
+    node.ctl("status")
+
+
 if __name__ == "__main__":
     main()
