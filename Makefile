@@ -5,6 +5,7 @@
 #   make check           set up, build, run every test
 #   make demo | run      a tour on the test internet | a gateway in front of you
 #   make bench | fuzz    measure against peers | fuzz each parser (TIME=20 s)
+#   make crash           kill -9 under load (KILLS=100 MESSAGES=20000 SEED=)
 #   make lint | format   clang-tidy and cppcheck | clang-format
 #   make install         DESTDIR= PREFIX=/usr/local
 #
@@ -114,7 +115,7 @@ FUZZ  := $(patsubst tests/fuzz/%.c,$(B)/fuzz/%,$(wildcard tests/fuzz/fuzz_*.c))
 .DELETE_ON_ERROR:
 .SUFFIXES:
 .SECONDARY:
-.PHONY: all build tools deps check check-run unit e2e demo run bench fuzz lint \
+.PHONY: all build tools deps check check-run unit e2e demo run bench crash fuzz lint \
 	format install clean compile_commands.json version
 
 all: build
@@ -150,10 +151,13 @@ $(B)/%: tests/tools/%.c $(LIBA)
 	$(call SAY,LINK,$@)
 	$(Q)$(CC) $(ALL_CFLAGS) -MMD -MP -MF $@.d $(ALL_LDFLAGS) -o $@ $< $(LIBA) $(XLIBS_all) $(LIBS_base)
 
+# fill.c writes into a store by the queue's own code.
+$(B)/bench/fill: $(B)/proc-queue.a
 $(B)/bench/%: tests/bench/%.c $(LIBA)
 	@mkdir -p $(@D)
 	$(call SAY,LINK,$@)
-	$(Q)$(CC) $(ALL_CFLAGS) -MMD -MP -MF $@.d $(ALL_LDFLAGS) -o $@ $< $(LIBA) $(XLIBS_all) $(LIBS_base) -lpthread
+	$(Q)$(CC) $(ALL_CFLAGS) -MMD -MP -MF $@.d $(ALL_LDFLAGS) -o $@ $< \
+		$(filter %/proc-queue.a,$^) $(LIBA) $(XLIBS_all) $(LIBS_base) -lpthread
 
 $(B)/tests/%: tests/%.c $(LIBA) $(PROCLIBS)
 	@mkdir -p $(@D)
@@ -199,6 +203,15 @@ bench: deps
 	@$(MAKE) --no-print-directory bench-run
 bench-run: build $(BENCH)
 	@MODE=$(MODE) python3 tests/bench/bench.py
+
+KILLS    ?= 100
+MESSAGES ?= 20000
+SEED     ?=
+crash: deps
+	@$(MAKE) --no-print-directory crash-run
+crash-run: build $(BENCH)
+	@MODE=$(MODE) python3 -m tests.crash.crash --kills $(KILLS) --messages $(MESSAGES) \
+		$(if $(SEED),--seed $(SEED))
 
 fuzz: deps
 	@$(MAKE) --no-print-directory MODE=fuzz TIME=$(TIME) fuzz-run

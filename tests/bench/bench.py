@@ -16,7 +16,6 @@ import json
 import os
 import platform
 import re
-import select
 import signal
 import subprocess
 import sys
@@ -25,6 +24,7 @@ import time
 sys.path.insert(0, os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__)))))
 
 from tests.bench import measure  # noqa: E402
+from tests.bench.instruments import Sink, disk_directory  # noqa: E402
 from tests.bench.peers import PASSWORD, USER, Direct, PosternPeer, PostfixPeer  # noqa: E402
 from tests.world import Skip, World, WorldError  # noqa: E402
 from tests.world.base import MODE, ROOT, Proc  # noqa: E402
@@ -45,57 +45,6 @@ ALL = [Cell(size, per, tls, auth) for size in (4096, 65536) for per in (1, 50)
 HEADLINE = "4k-1-plain"
 USUAL = [HEADLINE, "4k-50-plain", "4k-1-tls", "4k-50-tls-auth", "64k-50-plain"]
 QUICK = [HEADLINE, "4k-50-tls"]
-
-
-class Sink:
-    """The sink program, and its words on stdout."""
-
-    def __init__(self, world, cert=None):
-        self.address = (world.block.host(), world.port)
-        args = [os.path.join(BUILD, "bench", "sink"), "-l", "%s:%d" % self.address, "--control"]
-        if cert:
-            args += ["--cert", cert.chain, "--key", cert.key]
-        self.popen = subprocess.Popen(args, stdin=subprocess.PIPE, stdout=subprocess.PIPE)
-        self.line = b""
-        self.read(10)  # ready
-
-    def read(self, timeout):
-        """The next line, or None when it does not come."""
-        end = time.monotonic() + timeout
-        while b"\n" not in self.line:
-            left = end - time.monotonic()
-            if left <= 0 or not select.select([self.popen.stdout], [], [], left)[0]:
-                return None
-            got = os.read(self.popen.stdout.fileno(), 1 << 20)
-            if not got:
-                raise WorldError("the sink ended")
-            self.line += got
-        line, self.line = self.line.split(b"\n", 1)
-        return line.decode()
-
-    def tell(self, text, timeout=10):
-        self.popen.stdin.write(text.encode() + b"\n")
-        self.popen.stdin.flush()
-        return self.read(timeout)
-
-    def start(self, n):
-        if self.tell("start %d" % n) != "started":
-            raise WorldError("the sink does not listen to its commands")
-
-    def wait(self, n, timeout):
-        """Its report when n messages are in, or a later one without them."""
-        line = self.read(timeout)
-        if line is None:
-            line = self.tell("report")
-        return json.loads(line)
-
-    def cpu(self):
-        st = measure.stat_of(self.popen.pid)
-        return st[2] + st[3] if st else 0
-
-    def close(self):
-        self.popen.stdin.close()
-        self.popen.wait()
 
 
 class Bench:
@@ -327,15 +276,6 @@ def machine(world):
         "postfix": said("/usr/sbin/postconf", "-h", "mail_version"),
         "date": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()),
     }
-
-
-def disk_directory():
-    """A directory on a real disk: a sync in memory would flatter everybody."""
-    for d in (os.environ.get("TMPDIR"), "/tmp", "/var/tmp", BUILD):
-        if d and os.path.isdir(d) and measure.file_system(os.path.realpath(d)) not in (
-                "tmpfs", "ramfs"):
-            return d
-    return None
 
 
 def start_systems(world, bench, wanted):

@@ -277,6 +277,15 @@ conn_read(struct conn *c, void *buf, size_t len)
 }
 
 /* A growing bit per sequence number: which ones were seen. */
+/* The sum of bytes: enough to tell a message from one with a hole. */
+static inline uint32_t
+sum_bytes(uint32_t sum, const char *p, size_t len)
+{
+	for (size_t i = 0; i < len; i++)
+		sum += (uint8_t)p[i];
+	return sum;
+}
+
 struct seen {
 	uint64_t *bits;
 	size_t words;

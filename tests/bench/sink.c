@@ -9,6 +9,8 @@
  *
  *	--cert FILE --key FILE   offer STARTTLS
  *	--record FILE            append one line "SEQ" for each message taken
+ *	--ledger FILE            append "LOCAL-PART NS LENGTH SUM" for each recipient
+ *	                         of it: the moment, bytes from X-Seq on, their sum
  *	--defer PERCENT          answer so many RCPT with 450
  *	--fail PERCENT           answer so many RCPT with 550
  *	--defer-data PERCENT     answer so many messages with 451
@@ -54,6 +56,8 @@ struct client {
 	char last4[4]; /* the last bytes of data seen */
 	size_t head_len, line_len;
 	uint64_t data_len;
+	uint32_t data_sum;
+	struct buf names; /* local parts taken, one a line; for the ledger */
 	char line[LINE_MAX_];
 	char head[HEAD_MAX];
 };
@@ -76,7 +80,7 @@ static struct {
 /* One instance is one program: its settings and its loop. */
 static int epfd;
 static SSL_CTX *tls_ctx;
-static FILE *record;
+static FILE *record, *ledger;
 static unsigned defer_pct, fail_pct, defer_data_pct;
 static int64_t delay_ns;
 static bool pipelining = true;
@@ -124,6 +128,8 @@ report(void)
 	fflush(stdout);
 	if (record != NULL)
 		fflush(record);
+	if (ledger != NULL)
+		fflush(ledger);
 }
 
 static void
@@ -138,22 +144,30 @@ start_over(void)
 	count.start_ns = now_ns();
 }
 
+/* Where X-Seq stands in cl->head, or NULL. */
+static const char *
+seq_at(const struct client *cl)
+{
+	static const char name[] = "\nX-Seq:";
+	const char *at;
+
+	/* it may be the first line */
+	if (cl->head_len >= 6 && memcmp(cl->head, name + 1, 6) == 0)
+		return cl->head;
+	at = memmem(cl->head, cl->head_len, name, sizeof(name) - 1);
+	return at == NULL ? NULL : at + 1;
+}
+
 /* X-Seq of the message whose first bytes are in cl->head, or UINT64_MAX. */
 static uint64_t
 seq_of(const struct client *cl)
 {
-	static const char name[] = "\nX-Seq:";
-	const char *at, *end = cl->head + cl->head_len;
+	const char *at = seq_at(cl), *end = cl->head + cl->head_len;
 	uint64_t v = 0;
 
-	/* it may be the first line */
-	if (cl->head_len >= 6 && memcmp(cl->head, name + 1, 6) == 0)
-		at = cl->head - 1;
-	else
-		at = memmem(cl->head, cl->head_len, name, sizeof(name) - 1);
 	if (at == NULL)
 		return UINT64_MAX;
-	for (at += sizeof(name) - 1; at < end && *at == ' '; at++)
+	for (at += sizeof("X-Seq:") - 1; at < end && *at == ' '; at++)
 		;
 	if (at >= end || *at < '0' || *at > '9')
 		return UINT64_MAX;
@@ -167,6 +181,34 @@ say(struct client *cl, const char *text)
 {
 	if (buf_puts(&cl->c.out, text) < 0)
 		die("output", "a client sends commands and reads no replies");
+}
+
+static void
+no_recipients(struct client *cl)
+{
+	cl->rcpts = cl->rcpts_ok = 0;
+	buf_reset(&cl->names, 4096);
+}
+
+/* Who got the message, and was it whole? */
+static void
+ledger_add(struct client *cl, int64_t t)
+{
+	static const char dot[] = ".\r\n";
+	const char *from = seq_at(cl);
+	size_t before = from == NULL ? 0 : (size_t)(from - cl->head);
+	uint32_t sum = cl->data_sum - sum_bytes(0, cl->head, before) -
+	    sum_bytes(0, dot, 3);
+
+	while (buf_len(&cl->names) > 0) {
+		const char *name = (const char *)buf_data(&cl->names);
+		const char *nl = memchr(name, '\n', buf_len(&cl->names));
+
+		fprintf(ledger, "%.*s %lld %llu %u\n", (int)(nl - name), name,
+		    (long long)t,
+		    (unsigned long long)(cl->data_len - 3 - before), sum);
+		buf_drop(&cl->names, (size_t)(nl - name) + 1);
+	}
 }
 
 static void
@@ -196,6 +238,8 @@ message_taken(struct client *cl)
 		count.duplicates++;
 	if (record != NULL && seq != UINT64_MAX)
 		fprintf(record, "%llu\n", (unsigned long long)seq);
+	if (ledger != NULL)
+		ledger_add(cl, t);
 }
 
 static void
@@ -209,7 +253,7 @@ data_end(struct client *cl)
 		message_taken(cl);
 		say(cl, "250 2.0.0 taken\r\n");
 	}
-	cl->rcpts = cl->rcpts_ok = 0;
+	no_recipients(cl);
 	if (delay_ns > 0) {
 		cl->waiting = true;
 		cl->due_ns = now_ns() + delay_ns;
@@ -246,6 +290,8 @@ on_data(struct client *cl, const char *buf, size_t len)
 		cl->head_len += n;
 	}
 	cl->data_len += used;
+	if (ledger != NULL)
+		cl->data_sum = sum_bytes(cl->data_sum, buf, used);
 	if (at != NULL) {
 		data_end(cl);
 		return used;
@@ -260,7 +306,21 @@ on_data(struct client *cl, const char *buf, size_t len)
 }
 
 static void
-on_rcpt(struct client *cl)
+keep_name(struct client *cl, const char *line, size_t len)
+{
+	const char *from = memchr(line, '<', len), *to;
+
+	to = from == NULL ? NULL
+			  : memchr(from, '@', len - (size_t)(from - line));
+	if (to == NULL)
+		return; /* a postmaster without a domain is nobody of ours */
+	if (buf_put(&cl->names, from + 1, (size_t)(to - from) - 1) < 0 ||
+	    buf_puts(&cl->names, "\n") < 0)
+		die("RCPT", "no memory for the names");
+}
+
+static void
+on_rcpt(struct client *cl, const char *line, size_t len)
 {
 	cl->rcpts++;
 	if (defer_pct > 0 && percent() < defer_pct) {
@@ -271,6 +331,8 @@ on_rcpt(struct client *cl)
 		say(cl, "550 5.1.1 no such user\r\n");
 	} else {
 		cl->rcpts_ok++;
+		if (ledger != NULL)
+			keep_name(cl, line, len);
 		say(cl, "250 2.1.5 ok\r\n");
 	}
 }
@@ -282,9 +344,9 @@ on_line(struct client *cl, const char *line, size_t len)
 	(len >= sizeof(verb) - 1 && \
 	    strncasecmp(line, verb, sizeof(verb) - 1) == 0)
 	if (IS("RCPT TO:")) {
-		on_rcpt(cl);
+		on_rcpt(cl, line, len);
 	} else if (IS("MAIL FROM:")) {
-		cl->rcpts = cl->rcpts_ok = 0;
+		no_recipients(cl);
 		say(cl, "250 2.1.0 ok\r\n");
 	} else if (IS("DATA")) {
 		if (cl->rcpts_ok == 0) {
@@ -294,6 +356,7 @@ on_line(struct client *cl, const char *line, size_t len)
 		cl->in_data = true;
 		cl->head_len = 0;
 		cl->data_len = 0;
+		cl->data_sum = 0;
 		/* the CRLF of the command can be the one before the dot */
 		memcpy(cl->last4, "\0\0\r\n", 4);
 		say(cl, "354 go on\r\n");
@@ -312,7 +375,7 @@ on_line(struct client *cl, const char *line, size_t len)
 		cl->starttls = true;
 		say(cl, "220 2.0.0 go ahead\r\n");
 	} else if (IS("RSET")) {
-		cl->rcpts = cl->rcpts_ok = 0;
+		no_recipients(cl);
 		say(cl, "250 2.0.0 ok\r\n");
 	} else if (IS("NOOP")) {
 		say(cl, "250 2.0.0 ok\r\n");
@@ -366,6 +429,7 @@ client_free(struct client *cl)
 	LIST_REMOVE(cl, link);
 	conn_close(&cl->c);
 	buf_done(&cl->c.out);
+	buf_done(&cl->names);
 	free(cl);
 	open_conns--;
 }
@@ -446,6 +510,7 @@ on_accept(struct listener *l)
 		memset(cl, 0, offsetof(struct client, line));
 		cl->kind = KIND_CONN;
 		conn_init(&cl->c, 1 << 20);
+		buf_init(&cl->names, 1 << 20);
 		LIST_INSERT_HEAD(&clients, cl, link);
 		open_conns++;
 		count.conns++;
@@ -596,6 +661,8 @@ loop(int sigfd)
 		run_waiting();
 		if (record != NULL)
 			fflush(record); /* a killed sink has told all it took */
+		if (ledger != NULL)
+			fflush(ledger);
 		if (report_at != 0 && count.unique >= report_at) {
 			report_at = 0;
 			report();
@@ -611,6 +678,7 @@ main(int argc, char **argv)
 		{ "cert", required_argument, NULL, 'C' },
 		{ "key", required_argument, NULL, 'K' },
 		{ "record", required_argument, NULL, 'r' },
+		{ "ledger", required_argument, NULL, 'L' },
 		{ "defer", required_argument, NULL, 'd' },
 		{ "fail", required_argument, NULL, 'f' },
 		{ "defer-data", required_argument, NULL, 'D' },
@@ -641,6 +709,11 @@ main(int argc, char **argv)
 		case 'r':
 			record = fopen(optarg, "ae");
 			if (record == NULL)
+				die(optarg, strerror(errno));
+			break;
+		case 'L':
+			ledger = fopen(optarg, "ae");
+			if (ledger == NULL)
 				die(optarg, strerror(errno));
 			break;
 		case 'd':

@@ -27,6 +27,10 @@
  *	               without it such a message has failed
  *	--accepted F   append the number of each accepted message to this file
  *	--doubt F      and here those whose final reply never came
+ *	--ledger F     append "SEQ LENGTH SUM -I -J" for each accepted message: bytes
+ *	               from X-Seq to the end, their sum, recipients not accepted;
+ *	               "SEQ doubt NS" when its final reply did not come, "SEQ CODE NS"
+ *	               when that was a refusal
  *
  * A message with several recipients goes to those that were accepted. SIGTERM:
  * begin no more messages; again: end at once. The output is one line of JSON.
@@ -75,7 +79,9 @@ struct session {
 	bool dot_timed; /* dot_ns is the moment it left */
 	bool tls_done, authed, quitting, pipelining;
 	unsigned rcpts_ok;
-	int refusal; /* first refusal of this message */
+	int refusal;	  /* first refusal of this message */
+	unsigned at_rcpt; /* the recipient whose reply is next */
+	bool refused[RCPTS_MAX];
 	uint64_t seq;
 	unsigned in_conn; /* messages begun in this connection */
 	int64_t due_ns;	  /* when parked: not before */
@@ -124,9 +130,10 @@ static struct {
 static int epfd;
 static SSL_CTX *tls_ctx;
 static SSL_SESSION *tls_session;
-static FILE *accepted_file, *doubt_file;
+static FILE *accepted_file, *doubt_file, *ledger_file;
 static char *body;
 static size_t body_len;
+static uint32_t body_sum;
 static struct session *parked_first, **parked_last = &parked_first;
 static struct again *again; /* a ring, in order of due_ns: one constant delay */
 static size_t again_in, again_out, again_cap;
@@ -195,6 +202,48 @@ all_done(void)
 	    (stopped || count.begun == set.messages);
 }
 
+static int
+make_head(uint64_t seq, char *buf, size_t len)
+{
+	/* fixed width: each message has the same size */
+	int n = snprintf(buf, len,
+	    "X-Seq: %010llu\r\n"
+	    "Message-ID: <%010llu.%ld@source.%s>\r\n",
+	    (unsigned long long)seq, (unsigned long long)seq, (long)getpid(),
+	    set.domain);
+
+	if (n < 0 || (size_t)n >= len)
+		die("output", "domain too long");
+	return n;
+}
+
+static void
+ledger_add(const struct session *s)
+{
+	char head[512];
+	int n = make_head(s->seq, head, sizeof(head));
+
+	/* without the dot and its CRLF */
+	fprintf(ledger_file, "%llu %zu %u", (unsigned long long)s->seq,
+	    (size_t)n + body_len - 3, sum_bytes(body_sum, head, (size_t)n));
+	for (unsigned i = 0; i < set.rcpts; i++)
+		if (s->refused[i])
+			fprintf(ledger_file, " -%u", i);
+	fputc('\n', ledger_file);
+}
+
+/* The final dot was sent, and what came was no 250. code 0: nothing came. */
+static void
+ledger_doubt(const struct session *s, int code)
+{
+	fprintf(ledger_file, "%llu ", (unsigned long long)s->seq);
+	if (code == 0)
+		fputs("doubt", ledger_file);
+	else
+		fprintf(ledger_file, "%d", code);
+	fprintf(ledger_file, " %lld\n", (long long)now_ns());
+}
+
 static void
 message_accepted(struct session *s)
 {
@@ -207,6 +256,8 @@ message_accepted(struct session *s)
 		    (uint32_t)((t - s->dot_ns) / 1000);
 	if (accepted_file != NULL)
 		fprintf(accepted_file, "%llu\n", (unsigned long long)s->seq);
+	if (ledger_file != NULL)
+		ledger_add(s);
 	s->has_msg = false;
 }
 
@@ -255,6 +306,8 @@ session_lost(struct session *s)
 			if (doubt_file != NULL)
 				fprintf(doubt_file, "%llu\n",
 				    (unsigned long long)s->seq);
+			if (ledger_file != NULL)
+				ledger_doubt(s, 0);
 		}
 		message_refused(s, true);
 	}
@@ -291,7 +344,7 @@ say_group(struct session *s)
 	int r;
 
 	s->dot_sent = s->dot_timed = false;
-	s->rcpts_ok = 0;
+	s->rcpts_ok = s->at_rcpt = 0;
 	s->refusal = 0;
 	s->in_conn++;
 	r = buf_printf(&s->c.out, "MAIL FROM:<s%llu@source.%s>\r\n",
@@ -314,17 +367,10 @@ static void
 say_data(struct session *s)
 {
 	char head[512];
-	int n;
+	int n = make_head(s->seq, head, sizeof(head));
 
-	/* fixed width: each message has the same size */
-	n = snprintf(head, sizeof(head),
-	    "X-Seq: %010llu\r\n"
-	    "Message-ID: <%010llu.%ld@source.%s>\r\n",
-	    (unsigned long long)s->seq, (unsigned long long)s->seq,
-	    (long)getpid(), set.domain);
 	s->dot_sent = true;
-	if (n < 0 || (size_t)n >= sizeof(head) ||
-	    buf_put(&s->c.out, head, (size_t)n) < 0 ||
+	if (buf_put(&s->c.out, head, (size_t)n) < 0 ||
 	    buf_put(&s->c.out, body, body_len) < 0)
 		die("output", "no memory");
 	expect(s, AT_DOT);
@@ -505,6 +551,7 @@ on_reply(struct session *s, int code)
 			on_refusal(s, code);
 		break;
 	case AT_RCPT:
+		s->refused[s->at_rcpt++] = code / 100 != 2;
 		if (code / 100 == 2) {
 			s->rcpts_ok++;
 		} else {
@@ -524,6 +571,8 @@ on_reply(struct session *s, int code)
 		}
 		break;
 	case AT_DOT:
+		if (code / 100 != 2 && ledger_file != NULL)
+			ledger_doubt(s, code);
 		on_end_of_message(s, code);
 		break;
 	case AT_RSET:
@@ -692,6 +741,7 @@ make_body(void)
 	} else {
 		body_len += 5;
 	}
+	body_sum = sum_bytes(0, body, body_len - 3);
 }
 
 static int
@@ -828,6 +878,8 @@ run(void)
 			fflush(accepted_file);
 		if (doubt_file != NULL)
 			fflush(doubt_file);
+		if (ledger_file != NULL)
+			fflush(ledger_file);
 		if (told_to_stop > 1)
 			break;
 		if (told_to_stop == 1 ||
@@ -891,6 +943,7 @@ main(int argc, char **argv)
 		{ "retry", required_argument, NULL, 'y' },
 		{ "accepted", required_argument, NULL, 'A' },
 		{ "doubt", required_argument, NULL, 'D' },
+		{ "ledger", required_argument, NULL, 'L' },
 		{ NULL, 0, NULL, 0 },
 	};
 	struct sigaction sa = { .sa_handler = on_signal };
@@ -950,6 +1003,9 @@ main(int argc, char **argv)
 			break;
 		case 'D':
 			doubt_file = open_list(optarg);
+			break;
+		case 'L':
+			ledger_file = open_list(optarg);
 			break;
 		default:
 			return 2;
