@@ -26,7 +26,8 @@
 
 enum { REPLY_MAX = 1024 * 1024, ASK_AGAIN_MS = 1000, ACCUSER_MS = 60 * 1000 };
 
-/* States of the rules below: which child speaks, and is it locked down yet. */
+/* States of the rules below: which child speaks, and is it locked down yet. A
+ * child that starts while the node drains says so all the same. */
 enum {
 	WHEN_STARTING = 1,
 	WHEN_READY = 2,
@@ -39,7 +40,7 @@ state_of(void *peer)
 {
 	const struct process *p = peer;
 
-	if (p->state == PROCESS_STARTING)
+	if (!p->said_ready)
 		return WHEN_STARTING;
 	return WHEN_READY |
 	    (p->role == ROLE_DELIVER || p->role == ROLE_SMTPD ? WHEN_PERMITS
@@ -84,7 +85,9 @@ on_ready(void *peer, struct ipc_msg *m, struct ipc_rd *rd)
 	(void)m;
 	if (ctl_ready_decode(rd, &msg) < 0)
 		return PE_PROTO;
-	p->state = PROCESS_READY;
+	p->said_ready = true;
+	if (p->state == PROCESS_STARTING)
+		p->state = PROCESS_READY;
 	log_info("process_ready", "%s %u is ready (pid %d)", role_name(p->role),
 	    p->instance, (int)p->pid);
 	if (msg.missing[0] != '\0' && !n->said_missing) {

@@ -344,6 +344,7 @@ process_start(struct process *p)
 		goto failed;
 	}
 	p->state = PROCESS_STARTING;
+	p->said_ready = false;
 	p->started_ms = clock_mono_ms();
 	r = ipc_chan_new(&n->hub, pair[0], &control_spec, p, &p->chan);
 	if (r == 0) {

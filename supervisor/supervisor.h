@@ -35,6 +35,7 @@ struct process {
 	uint32_t instance;
 	uint32_t holder; /* in the ledger; index in node->processes */
 	enum process_state state;
+	bool said_ready; /* in this life */
 	pid_t pid;
 	struct ipc_chan *chan;
 	struct adm_peer adm; /* replies to admin; only that role calls */

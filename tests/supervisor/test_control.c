@@ -30,8 +30,23 @@ on_down(void *peer, int why, const char *text)
 	(void)text;
 }
 
-/* The child's side says things and is told nothing. */
+static int
+on_drain(void *peer, struct ipc_msg *m, struct ipc_rd *rd)
+{
+	(void)peer;
+	(void)m;
+	(void)ipc_rd_u32(rd);
+	return ipc_rd_end(rd);
+}
+
+static const struct ipc_rule child_rules[] = {
+	{ CTL_DRAIN, 4, 4, IPC_ANY, 0, on_drain },
+};
+
+/* The child's side says things, and is told to drain at most. */
 static const struct ipc_spec child_spec = { .name = "supervisor",
+	.rules = child_rules,
+	.n_rules = 1,
 	.on_down = on_down };
 
 static pid_t
@@ -102,6 +117,7 @@ test_accuser(void **state)
 	smtpd->role = ROLE_SMTPD;
 	queue->role = ROLE_QUEUE;
 	smtpd->state = queue->state = PROCESS_READY;
+	smtpd->said_ready = queue->said_ready = true;
 	smtpd->pid = sleeper();
 	queue->pid = sleeper();
 	assert_int_equal(ipc_pair(fd), 0);
@@ -156,12 +172,68 @@ test_drain_without_channel(void **state)
 	assert_int_equal(uv_loop_close(&loop), 0);
 }
 
+/* The node drains while a child still starts: what the child was about to say
+ * is no broken rule. */
+static void
+test_ready_while_draining(void **state)
+{
+	struct process *smtpd = &node.processes[SMTPD];
+	struct ctl_ready ready = { .missing = "" };
+	struct ipc_chan *child = NULL;
+	int fd[2];
+
+	(void)state;
+	memset(&node, 0, sizeof(node));
+	assert_int_equal(uv_loop_init(&loop), 0);
+	assert_int_equal(ipc_hub_init(&node.hub, &loop), 0);
+	assert_int_equal(ipc_hub_init(&child_hub, &loop), 0);
+	node.loop = &loop;
+	assert_int_equal(uv_timer_init(&loop, &node.drain_timer), 0);
+	node.drain_timer.data = &node;
+	node.n_processes = 1;
+	node.state = NODE_RUNNING;
+	smtpd->node = &node;
+	smtpd->role = ROLE_SMTPD;
+	smtpd->state = PROCESS_STARTING;
+	smtpd->pid = sleeper();
+	assert_int_equal(ipc_pair(fd), 0);
+	assert_int_equal(
+	    ipc_chan_new(&node.hub, fd[0], &control_spec, smtpd, &smtpd->chan),
+	    0);
+	assert_int_equal(
+	    ipc_chan_new(&child_hub, fd[1], &child_spec, NULL, &child), 0);
+	turn();
+	node_drain(&node, 1000);
+	ctl_ready_encode(ipc_send_begin(child, CTL_READY, 0), &ready);
+	assert_int_equal(ipc_send_end(child, -1), 0);
+	turn();
+	assert_true(smtpd->said_ready);
+	assert_int_equal(smtpd->state, PROCESS_DRAINING);
+	/* once is enough */
+	ctl_ready_encode(ipc_send_begin(child, CTL_READY, 0), &ready);
+	assert_int_equal(ipc_send_end(child, -1), 0);
+	assert_false(was_killed(smtpd));
+	turn();
+	(void)usleep(50 * 1000); /* a signal takes its time */
+	assert_true(was_killed(smtpd));
+	(void)kill(smtpd->pid, SIGKILL);
+	(void)waitpid(smtpd->pid, NULL, 0);
+	ipc_chan_free(smtpd->chan);
+	ipc_chan_free(child);
+	ipc_hub_done(&node.hub);
+	ipc_hub_done(&child_hub);
+	uv_close((uv_handle_t *)&node.drain_timer, NULL);
+	turn();
+	(void)uv_loop_close(&loop);
+}
+
 int
 main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(test_accuser),
 		cmocka_unit_test(test_drain_without_channel),
+		cmocka_unit_test(test_ready_while_draining),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
