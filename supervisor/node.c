@@ -289,12 +289,17 @@ raise_fds(struct node *n)
 		    n->max_fds, FDS_WANTED);
 }
 
-/* As root: keep what restarting children needs, nothing else, for good. */
+/*
+ * As root: keep what restarting children and reading the settings again need,
+ * nothing else, for good. CAP_DAC_READ_SEARCH is for keys and lists that belong
+ * to whoever renews them: a start reads them, and so must a reload. It gives
+ * away nothing: who has CAP_SETUID reads the same files as their owner.
+ */
 static int
 drop_capabilities(void)
 {
 	static const int keep[] = { CAP_SETUID, CAP_SETGID, CAP_SYS_CHROOT,
-		CAP_KILL };
+		CAP_KILL, CAP_DAC_READ_SEARCH };
 	struct __user_cap_header_struct head = {
 		.version = _LINUX_CAPABILITY_VERSION_3
 	};
@@ -309,9 +314,12 @@ drop_capabilities(void)
 		if ((mask[cap / 32] & 1u << (cap % 32)) == 0)
 			/* unknown to an older kernel: it has none to give */
 			(void)prctl(PR_CAPBSET_DROP, cap, 0, 0, 0);
+	/* a container may have been given less; what is not there is not kept */
+	if (syscall(SYS_capget, &head, data) < 0)
+		return -errno;
 	for (i = 0; i < 2; i++) {
-		data[i].effective = mask[i];
-		data[i].permitted = mask[i];
+		data[i].permitted &= mask[i];
+		data[i].effective = data[i].permitted;
 		data[i].inheritable = 0;
 	}
 	return syscall(SYS_capset, &head, data) < 0 ? -errno : 0;

@@ -9,8 +9,11 @@
 #include <arpa/inet.h>
 #include <ctype.h>
 #include <errno.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
 
 #include "lib/base/err.h"
 #include "lib/conf/conf_build.h"
@@ -76,6 +79,29 @@ need(const struct conf_where *w, const char *key, bool there)
 		    w->schema->title);
 }
 
+/* Why a file is closed to us, and what to do: "" when it is not that. */
+static const char *
+closed_to_us(int error, const char *path, char *buf, size_t len)
+{
+	struct stat st;
+
+	buf[0] = '\0';
+	if (error != -EACCES)
+		return buf;
+	if (stat(path, &st) == 0)
+		(void)snprintf(buf, len,
+		    "; it belongs to uid %u and has mode %03o, and postern "
+		    "reads it as uid %u: change its owner or group, or add "
+		    "CAP_DAC_READ_SEARCH",
+		    st.st_uid, st.st_mode & 0777, geteuid());
+	else
+		(void)snprintf(buf, len,
+		    "; a directory above it is closed to uid %u, as which "
+		    "postern reads it",
+		    geteuid());
+	return buf;
+}
+
 /*
  * Read a file that a setting names into the set, once. Missing ones are told,
  * unless missing is not NULL: then it says so.
@@ -87,6 +113,7 @@ need_file(const struct conf_where *w, const char *key, const char *path,
 	const struct conf_source *src = w->b->src;
 	uint8_t *data = NULL;
 	const uint8_t *have;
+	char closed[200];
 	size_t len = 0;
 	int r;
 
@@ -101,8 +128,9 @@ need_file(const struct conf_where *w, const char *key, const char *path,
 	if (r == -ENOENT && ret_missing != NULL)
 		*ret_missing = true;
 	else
-		conf_where_error(w, key, false, "%s: cannot read '%s': %s", key,
-		    path, err_str(r));
+		conf_where_error(w, key, false, "%s: cannot read '%s': %s%s",
+		    key, path, err_str(r),
+		    closed_to_us(r, path, closed, sizeof(closed)));
 	return 0;
 }
 

@@ -173,6 +173,44 @@ def reload_takes_new_settings(w):
     node.submit(SENDER, "bob@before.test")
 
 
+def key_of_another_owner(node):
+    """The node's key belongs to uid 61234 and to nobody else, as one that an ACME client renews."""
+    key = os.path.join(node.etc, "renewed.pem")
+    shutil.copy(node.cert.key, key)
+    os.chown(key, 61234, 61234)
+    os.chmod(key, 0o600)
+    node.settings["certificate default"]["key_file"] = key
+    return key
+
+
+@test(timeout=60)
+def reload_reads_files_of_other_owners(w):
+    """What a start as root can read, a reload can read too."""
+    if os.geteuid() != 0:
+        raise Skip("needs root")
+    node = w.postern()
+    key_of_another_owner(node)
+    node.start()
+    node.reload()
+    node.wait_log(r"settings loaded from .*, generation 1")
+    equal(int(status_of(node.proc.pid)["CapPrm"], 16) & 1 << 1, 0, "CAP_DAC_OVERRIDE")
+
+
+@test(timeout=60)
+def reload_says_whose_file_is_closed(w):
+    """Without the capability, as in a container: the file, its owner, and what to do."""
+    if os.geteuid() != 0:
+        raise Skip("needs root")
+    node = w.postern(wrap=[find_program("setpriv"), "--bounding-set", "-dac_read_search"])
+    key = key_of_another_owner(node)
+    node.start()
+    node.reload()
+    line = node.wait_log(r"settings_error|cannot read")[0]
+    contains(line, key)
+    contains(line, "belongs to uid 61234 and has mode 600, and postern reads it as uid 0")
+    node.wait_log(r"are refused, the running set stays")
+
+
 @test(timeout=60)
 def drains_on_sigterm(w):
     """A transaction that runs when SIGTERM comes is finished; new sessions are not taken."""
