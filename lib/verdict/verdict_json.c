@@ -101,8 +101,7 @@ put_host(struct json *j, const struct verdict_host *vh)
 	json_put_str(j, "security", dns_state_str(h->addr_security));
 	put_tlsa(j, h);
 	json_put_str(j, "verdict", vh->attempt ? "attempt" : "skip");
-	json_put_str(
-	    j, "level", vh->attempt ? verdict_level_name(vh->level) : NULL);
+	json_put_str(j, "level", verdict_level_name(vh->level));
 	json_put_arr(j, "names");
 	for (i = 0; i < vh->n_names; i++)
 		json_put_str(j, NULL, vh->names[i].name);
@@ -142,7 +141,8 @@ verdict_json(struct json *j, const struct facts *f, const struct verdict *v)
 	size_t i;
 
 	json_put_str(j, "via", vias[f->via]);
-	json_put_str(j, "mx_security", asked ? dns_state_str(f->mx_state) : NULL);
+	json_put_str(
+	    j, "mx_security", asked ? dns_state_str(f->mx_state) : NULL);
 	put_sts(j, &f->sts);
 	json_put_str(j, "outcome", outcomes[v->outcome]);
 	json_put_str(j, "reason", reason_word(v->reason));

@@ -526,6 +526,29 @@ a_skipped_host_is_never_satisfied(void **state)
 /* ---- JSON --------------------------------------------------------------------------------- */
 
 static void
+assert_json(const struct facts *f, const char *const *want, size_t n)
+{
+	struct verdict *v;
+	struct buf b;
+	struct json j;
+	size_t i;
+
+	assert_int_equal(verdict_make(&preferred, f, false, 0, &v), 0);
+	buf_init(&b, 65536);
+	json_init(&j, &b);
+	json_put_obj(&j, NULL);
+	verdict_json(&j, f, v);
+	json_put_end_obj(&j);
+	assert_int_equal(j.err, 0);
+	assert_int_equal(buf_put(&b, "", 1), 0);
+	for (i = 0; i < n; i++)
+		if (strstr((char *)buf_data(&b), want[i]) == NULL)
+			fail_msg("no %s in %s", want[i], buf_data(&b));
+	buf_done(&b);
+	verdict_free(v);
+}
+
+static void
 json_names_what_it_must(void **state)
 {
 	static const char *const want[] = { "\"mx_security\":\"insecure\"",
@@ -539,28 +562,26 @@ json_names_what_it_must(void **state)
 	struct facts_tlsa_rr rr = { 3, 1, 1, data, 2 };
 	struct facts_host h = host("mx1.example.com", 10, 0);
 	struct facts f = facts_of(&h, 1);
-	struct verdict *v;
-	struct buf b;
-	struct json j;
-	size_t i;
 
 	(void)state;
 	h.tlsa = FACTS_TLSA_USABLE;
 	h.tlsa_rrs = &rr;
 	h.n_tlsa_rrs = 1;
-	assert_int_equal(verdict_make(&preferred, &f, false, 0, &v), 0);
-	buf_init(&b, 65536);
-	json_init(&j, &b);
-	json_put_obj(&j, NULL);
-	verdict_json(&j, &f, v);
-	json_put_end_obj(&j);
-	assert_int_equal(j.err, 0);
-	assert_int_equal(buf_put(&b, "", 1), 0);
-	for (i = 0; i < sizeof(want) / sizeof(want[0]); i++)
-		if (strstr((char *)buf_data(&b), want[i]) == NULL)
-			fail_msg("no %s in %s", want[i], buf_data(&b));
-	buf_done(&b);
-	verdict_free(v);
+	assert_json(&f, want, sizeof(want) / sizeof(want[0]));
+}
+
+/* The level is a word for every host (control.md), also for one left out. */
+static void
+json_of_a_skipped_host(void **state)
+{
+	static const char *const want[] = { "\"verdict\":\"skip\"",
+		"\"level\":\"none\"", "\"reason\":\"tlsa-indeterminate\"" };
+	struct facts_host h = host("mx1.example.com", 10, 0);
+	struct facts f = facts_of(&h, 1);
+
+	(void)state;
+	h.tlsa = FACTS_TLSA_INDETERMINATE;
+	assert_json(&f, want, sizeof(want) / sizeof(want[0]));
 }
 
 int
@@ -578,6 +599,7 @@ main(void)
 		cmocka_unit_test(proof_rows),
 		cmocka_unit_test(a_skipped_host_is_never_satisfied),
 		cmocka_unit_test(json_names_what_it_must),
+		cmocka_unit_test(json_of_a_skipped_host),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
