@@ -398,9 +398,14 @@ auth_more(struct session *s)
 		b64(s->conf.auth_secret, p, text);
 		s->auth_step = 3;
 		break;
-	default: /* nothing more to say: cancel (RFC 4954, 4) */
+	case 3: /* nothing more to say: cancel (RFC 4954, 4) */
 		(void)snprintf(text, sizeof(text), "*");
+		s->auth_step = 4;
 		break;
+	default: /* it goes on asking, perhaps for ever */
+		session_fail(s, REASON_PROTOCOL, "AUTH", NULL,
+		    "another challenge after AUTH was cancelled");
+		return;
 	}
 	session_put(s, "%s\r\n", text);
 	explicit_bzero(plain, sizeof(plain));

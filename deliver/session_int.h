@@ -40,7 +40,7 @@ struct session {
 	struct session_conf conf;
 	enum state state;
 	bool tls, helo, may_auth, authed;
-	uint8_t auth_step; /* LOGIN: 1 user, 2 password */
+	uint8_t auth_step; /* LOGIN: 1 user, 2 password; 3 all said, 4 "*" */
 	bool ever_ready;
 	struct smtp_ehlo ehlo;
 	struct buf in, out;

@@ -183,6 +183,13 @@ static const struct test tests[] = {
 	    "C* AUTH PLAIN \nS: 535 5.7.8 no\nC: QUIT\nS: 221 x\nCLOSE\n",
 	    "-", .tls = SESSION_TLS_MUST, .user = "user",
 	    .end = REASON_REMOTE_4XX },
+	{ "challenges without end are cancelled once",
+	    "S: 220 mx\nC: EHLO gw1.example.net\n"
+	    "S: 250-mx\nS: 250 STARTTLS\nC: STARTTLS\nS: 220 go\nTLS\n"
+	    "C: EHLO gw1.example.net\nS: 250-mx\nS: 250 AUTH PLAIN\n"
+	    "C* AUTH PLAIN \nS: 334 more\nC: *\nS: 334 more\nCLOSE\n",
+	    "-", .tls = SESSION_TLS_MUST, .user = "user",
+	    .end = REASON_PROTOCOL },
 	{ "AUTH-04 no password in clear text",
 	    EHLO("S: 250-AUTH PLAIN\n") "C: QUIT\nS: 221 x\nCLOSE\n", "-",
 	    .user = "user", .end = REASON_CERT_UNTRUSTED },
