@@ -946,8 +946,11 @@ on_session_end(struct conn *c)
 				: e->reason == REASON_CONNECTION_LOST
 				? "network error"
 				: reason_word(e->reason));
+		/* 4yz may be this machine's trouble only: its other addresses
+		 * are tried (RFC 5321, 5.1), unless it is a word of the host */
 		fail(c, e->reason, e->status, e->text,
-		    e->code != 0 || e->reason != REASON_CONNECTION_LOST);
+		    e->code != 0 ? e->code >= 500
+				 : e->reason != REASON_CONNECTION_LOST);
 		return;
 	}
 	if (lost && dst != NULL)

@@ -609,15 +609,20 @@ state_of(const struct conn *c)
 	return c->plan == c->dest->plan ? &c->dest->hosts[c->host] : NULL;
 }
 
-/* It has connections that work and takes no more: be content for a while. */
+/* The host has connections that work and takes no more: be content with what
+ * there is for a while. False: it has none, so it is the host that is away. */
 static bool
-spare_host(struct dest *dst, const struct conn *c)
+spare_host(struct dest *dst, const struct conn *self)
 {
-	uint32_t n = good_others(dst, c);
+	const struct conn *c;
 
-	if (n == 0)
+	LIST_FOREACH(c, &dst->conns, link)
+	if (c != self && c->plan == self->plan && c->host == self->host &&
+	    conn_is_good(c))
+		break;
+	if (c == NULL)
 		return false;
-	dst->cap_max = n;
+	dst->cap_max = good_others(dst, self);
 	dst->cap_until_ms = clock_mono_ms() + CAP_REST_S * 1000;
 	return true;
 }
@@ -652,7 +657,11 @@ dest_conn_failed(struct conn *c, enum reason reason, const char *status,
 	if (spare_host(dst, c) || c->addr_at != hs->addr_at)
 		return; /* another one moved on already */
 	mark(hs, reason, status, text);
-	hs->refused = e != NULL && e->code == 521;
+	/* where the host must prove itself only its own word is final: anybody
+	 * on the way can say 521 in clear text */
+	hs->refused = e != NULL && e->code == 521 &&
+	    (conn_host(c)->level <= LEVEL_OPPORTUNISTIC || c->proof.tls);
+	hs->clear = false; /* that was about this address */
 	if (next_host || ++hs->addr_at >= conn_host(c)->host->n_addrs)
 		hs->down = true;
 }

@@ -61,6 +61,11 @@ static struct world {
 	unsigned conns, open, mails, quits;
 	char at[128]; /* last digit of the address of each connection */
 	const char *mail_reply;
+	const char *greetings[3]; /* by that digit, NULL: 220 */
+	unsigned max_open;	  /* over it the greeting is 421; 0: no limit */
+	bool starttls;		  /* at .1 it is garbage, at .2 refused */
+	unsigned starttls_at[3];
+	bool two_addresses;
 } w;
 
 #define until(expr)                                       \
@@ -76,6 +81,8 @@ struct peer {
 	char line[2048];
 	size_t len;
 	bool data;
+	unsigned at;  /* last digit of its address */
+	bool garbage; /* what comes is answered by what is no TLS */
 };
 
 static void
@@ -104,7 +111,12 @@ on_line(struct peer *p)
 			say(p, "250 2.0.0 taken\r\n");
 		}
 	} else if (strncmp(p->line, "EHLO", 4) == 0) {
-		say(p, "250-mx\r\n250-PIPELINING\r\n250 DSN\r\n");
+		say(p, "250-mx\r\n250-PIPELINING\r\n");
+		say(p, w.starttls ? "250 STARTTLS\r\n" : "250 DSN\r\n");
+	} else if (strcmp(p->line, "STARTTLS") == 0) {
+		w.starttls_at[p->at]++;
+		say(p, p->at == 1 ? "220 go\r\n" : "454 not now\r\n");
+		p->garbage = p->at == 1;
 	} else if (strncmp(p->line, "MAIL", 4) == 0) {
 		say(p, w.mail_reply != NULL ? w.mail_reply : "250 ok\r\n");
 	} else if (strcmp(p->line, "DATA") == 0) {
@@ -139,6 +151,10 @@ on_peer_read(uv_stream_t *s, ssize_t n, const uv_buf_t *b)
 			uv_close((uv_handle_t *)s, on_peer_closed);
 		return;
 	}
+	if (p->garbage) {
+		say(p, "no TLS at all\r\n");
+		return;
+	}
 	for (i = 0; i < n; i++) {
 		if (b->base[i] == '\n') {
 			p->line[p->len > 0 ? p->len - 1 : 0] = '\0';
@@ -167,11 +183,16 @@ on_peer_new(uv_stream_t *server, int status)
 	    0);
 	assert_int_equal(
 	    uv_tcp_getsockname(&p->tcp, (struct sockaddr *)&a, &len), 0);
+	p->at = ntohl(a.sin_addr.s_addr) & 3;
+	assert_in_range(p->at, 1, 2);
 	if (w.conns < sizeof(w.at) - 1)
-		w.at[w.conns] = (char)('0' + (ntohl(a.sin_addr.s_addr) & 7));
+		w.at[w.conns] = (char)('0' + p->at);
 	w.conns++;
 	w.open++;
-	say(p, "220 mx\r\n");
+	say(p,
+	    w.max_open > 0 && w.open > w.max_open ? "421 too many\r\n"
+		: w.greetings[p->at] != NULL	  ? w.greetings[p->at]
+						  : "220 mx\r\n");
 }
 
 static void
@@ -425,6 +446,9 @@ on_ask(void *peer, struct ipc_msg *m, struct ipc_rd *rd)
 	if (ask.type == DNS_A) {
 		rr[0] =
 		    (struct dns_rr){ .host = "", .data = here, .data_len = 4 };
+		rr[1] = rr[0];
+		rr[1].data = there;
+		a.rrs_len = w.two_addresses ? 2 : 1;
 		if (strcmp(ask.name, "mx2.example.com") == 0)
 			rr[0].data = there;
 	} else if (ask.type == DNS_AAAA) {
@@ -971,6 +995,91 @@ equal_mx_hosts_share_the_load(void **state)
 	assert_in_turn(w.at, 20);
 }
 
+static unsigned
+conns_at(char digit)
+{
+	const char *p;
+	unsigned n = 0;
+
+	for (p = w.at; *p != '\0'; p++)
+		n += *p == digit;
+	return n;
+}
+
+static const char long_lived[] = "[example.com]\n"
+				 "max_messages_per_connection = 1000\n";
+
+/* A host that is away says nothing of how many connections the others take.
+ * Which of them is first is chance, so there are a few rounds. */
+static void
+a_dead_equal_host_does_not_hold_back_the_other(void **state)
+{
+	unsigned i;
+
+	(void)state;
+	w.mx = MX_EQUAL;
+	w.greetings[2] = "421 4.3.2 not now\r\n";
+	reload(long_lived, "");
+	for (i = 1; i <= 10; i++) {
+		memset(w.at, 0, sizeof(w.at));
+		w.conns = 0;
+		w.due = 200;
+		offer(200);
+		until(w.results == i * 200);
+		assert_int_equal(w.outcome, OUTCOME_DELIVERED);
+		assert_in_range(conns_at('2'), 1, 5);
+		assert_true(conns_at('1') > 1);
+		close_dest();
+		until(w.releases == i);
+	}
+}
+
+/* One that takes no more than it has is left at that, and is not down. */
+static void
+a_host_that_takes_one_connection(void **state)
+{
+	(void)state;
+	w.max_open = 1;
+	reload(long_lived, "");
+	w.due = 200;
+	offer(200);
+	until(w.results == 200);
+	assert_int_equal(w.conns, 2);
+	assert_int_equal(w.states[DEST_DOWN], 0);
+}
+
+/* Clear text is the second try of an address whose TLS fails, not the first of
+ * the host's next one. */
+static void
+each_address_is_tried_with_tls(void **state)
+{
+	(void)state;
+	w.two_addresses = w.starttls = true;
+	w.greetings[1] = "220 mx\r\n";
+	w.due = 1;
+	offer(1);
+	until(w.starttls_at[1] == 1);
+	w.greetings[1] = "421 4.3.2 not now\r\n";
+	until(w.results == 1);
+	assert_int_equal(w.outcome, OUTCOME_DELIVERED);
+	assert_string_equal(w.at, "112");
+	assert_int_equal(w.starttls_at[1], 1);
+	assert_int_equal(w.starttls_at[2], 1);
+}
+
+/* RFC 7504: the whole domain's mail fails when all its hosts say so. */
+static void
+a_host_that_never_takes_mail(void **state)
+{
+	(void)state;
+	w.greetings[1] = "521 never\r\n";
+	w.due = 1;
+	offer(1);
+	until(w.releases == 1);
+	assert_int_equal(w.states[DEST_FAILED], 1);
+	assert_string_equal(w.status, "5.3.2");
+}
+
 /* A policy in force that does not list the host. */
 static struct policy_answer
 enforce_other(void)
@@ -1039,6 +1148,27 @@ a_policy_and_no_starttls(void **state)
 	assert_int_equal(w.policy_fresh_asks, 1);
 }
 
+/* Where the host must prove itself, whoever sits in between must not be able to
+ * bounce the domain's mail by a greeting in clear text. */
+static void
+a_policy_and_a_521_in_clear_text(void **state)
+{
+	static const char list[] = "*.example.com";
+
+	(void)state;
+	w.policy = enforce_other();
+	w.policy.list = list;
+	w.policy.list_len = sizeof(list);
+	w.policy_fresh = w.policy;
+	w.greetings[1] = "521 never\r\n";
+	w.due = 1;
+	offer(1);
+	until(w.releases == 1);
+	assert_int_equal(w.states[DEST_FAILED], 0);
+	assert_int_equal(w.states[DEST_DOWN], 1);
+	assert_int_equal(w.status[0], '4');
+}
+
 /* STS-13: in doubt nothing is connected to, and nobody looks past a cache. */
 static void
 discovery_in_doubt(void **state)
@@ -1101,6 +1231,11 @@ main(void)
 		T(a_reload_holds_at_once),
 		T(equal_route_hosts_take_turns),
 		T(equal_mx_hosts_share_the_load),
+		T(a_dead_equal_host_does_not_hold_back_the_other),
+		T(a_host_that_takes_one_connection),
+		T(each_address_is_tried_with_tls),
+		T(a_host_that_never_takes_mail),
+		T(a_policy_and_a_521_in_clear_text),
 		T(a_policy_that_leaves_the_host_out),
 		T(a_policy_that_has_changed),
 		T(a_policy_and_no_starttls),
