@@ -360,6 +360,7 @@ session_tls_up(struct session *s, const struct tls_info *info,
 	s->helo = NULL;
 	s->tls = true;
 	s->esmtp = false;
+	s->data_refused = false;
 	s->offered = 0;
 	(void)snprintf(
 	    text, sizeof(text), "%s %s", info->protocol, info->cipher);

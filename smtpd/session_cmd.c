@@ -396,14 +396,12 @@ on_data(struct session *s, const struct smtp_command *cmd)
 		    s, 503, ST(5, 5, 1), "BDAT and DATA do not mix");
 		return;
 	}
-	if (t == NULL || t->n_rcpts == 0) {
-		s->data_refused = true;
-		if (t == NULL)
-			session_mistake(
-			    s, 503, ST(5, 5, 1), "MAIL and RCPT first");
-		else
-			session_mistake(
-			    s, 554, ST(5, 5, 1), "No valid recipients");
+	if (t == NULL) {
+		session_mistake(s, 503, ST(5, 5, 1), "MAIL and RCPT first");
+		return;
+	}
+	if (t->n_rcpts == 0) {
+		session_mistake(s, 554, ST(5, 5, 1), "No valid recipients");
 		return;
 	}
 	smtp_data_dec_init(&t->dec);
@@ -554,12 +552,10 @@ static const struct verb {
 void
 session_command(struct session *s, const char *line, size_t len)
 {
-	bool refused = s->data_refused;
 	struct smtp_command cmd;
 	struct smtp_refusal no;
 	int r;
 
-	s->data_refused = false;
 	r = smtp_command_parse(line, len, s->offered,
 	    s->txn != NULL && (s->txn->flags & MSG_SMTPUTF8) != 0, &cmd, &no);
 	if (cmd.verb == SMTP_VERB_AUTH)
@@ -567,13 +563,17 @@ session_command(struct session *s, const char *line, size_t len)
 	/* the timer of the next command; handlers that go elsewhere set theirs
 	 */
 	session_set_state(s, SS_COMMAND);
-	if (cmd.verb == SMTP_VERB_NONE && refused) {
+	if (cmd.verb == SMTP_VERB_NONE && s->data_refused) {
 		/* it sends its message without our 354: what looks like a
-		 * command in there must not run (SMUG-06) */
+		 * command in there must not run (SMUG-06). Lines that are
+		 * commands may be its beginning too, so none of them ends the
+		 * suspicion, only the next 354 does */
 		session_hang_up(
 		    s, ST(4, 7, 0), "Message data without 354, closing");
 		return;
 	}
+	if (cmd.verb == SMTP_VERB_DATA)
+		s->data_refused = true; /* until 354 is said */
 	if (cmd.verb != SMTP_VERB_NONE && !verbs[cmd.verb].before_tls &&
 	    s->c.listener->tls == CONF_LTLS_REQUIRED && !s->tls) {
 		session_mistake(

@@ -168,11 +168,11 @@ session_begin(struct session *s)
 		struct failure f = t->fail;
 
 		session_set_state(s, SS_COMMAND);
-		s->data_refused = true;
 		session_txn_end(s, f.text);
 		session_reply(s, f.code, f.status, f.text);
 	} else {
 		session_set_state(s, SS_DATA);
+		s->data_refused = false;
 		session_reply(s, 354, SMTP_STATUS(0, 0, 0),
 		    "Go ahead, end with CRLF.CRLF");
 	}

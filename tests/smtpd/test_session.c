@@ -134,6 +134,20 @@ static const struct dialogue dialogues[] = {
 	    { "NOOP " LINE_1000 "\r\n",
 		"NOOP\r\n" }, NULL, NULL },
 
+	/* a message that comes although DATA was refused (SMUG-06) */
+	{ "and it begins like commands", "",
+	    "220 250 250/2.1.0 554/5.5.1 250/2.0.0 250/2.0.0 421/4.7.0",
+	    { EHLO, MAIL "DATA\r\n", "RSET\r\nNOOP\r\nSubject: x\r\n" MAIL RCPT }, NULL, NULL },
+	{ "and a transaction is among them", "",
+	    "220 250 503/5.5.1 250/2.1.0 250/2.1.5 421/4.7.0",
+	    { EHLO, "DATA\r\n", MAIL RCPT "Subject: x\r\n" }, NULL, NULL },
+	{ "DATA refused for its words", "", "220 250 501/5.5.4 250/2.0.0 421/4.7.0",
+	    { EHLO, "DATA now\r\n", "NOOP\r\nSubject: x\r\n" MAIL }, NULL, NULL },
+	{ "after 354 all is well", "",
+	    "220 250 503/5.5.1 250/2.1.0 250/2.1.5 354 250/2.0.0 500/5.5.1",
+	    { EHLO, "DATA\r\n", MAIL RCPT "DATA\r\n", "x\r\n.\r\nXYZZY\r\n" },
+	    "commit 6", "x\r\n" },
+
 	/* sizes */
 	{ "SIZE too large", "max_message_size = 2k\n", "220 250 552/5.3.4 250/2.1.0",
 	    { EHLO, "MAIL FROM:<a@b.example> SIZE=2049\r\nMAIL FROM:<a@b.example> SIZE=2048\r\n" },
