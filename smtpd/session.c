@@ -65,10 +65,21 @@ session_set_state(struct session *s, enum session_state state)
 	s->deadline_ms = clock_mono_ms() + state_ms(s, state);
 }
 
+/* Does the client owe message data, or the command that brings more of it? */
+static bool
+owes_data(const struct session *s)
+{
+	return s->state == SS_DATA || s->state == SS_BDAT ||
+	    s->state == SS_COMMAND || s->state == SS_SKIP;
+}
+
 int64_t
 session_deadline_ms(const struct session *s)
 {
-	return s->deadline_ms;
+	int64_t data_ms =
+	    owes_data(s) ? session_data_deadline_ms(s) : INT64_MAX;
+
+	return data_ms < s->deadline_ms ? data_ms : s->deadline_ms;
 }
 
 enum session_want
@@ -609,11 +620,21 @@ session_queue_lost(struct session *s)
 }
 
 static void
+client_timeout(struct session *s)
+{
+	int64_t now = clock_mono_ms();
+
+	session_hang_up(s, SMTP_STATUS(4, 4, 2),
+	    now < s->deadline_ms && now >= session_deadline_ms(s)
+		? "Message data comes too slowly, closing connection"
+		: "Timeout, closing connection");
+}
+
+static void
 data_timeout(struct session *s)
 {
 	if (!s->blocked) {
-		session_hang_up(
-		    s, SMTP_STATUS(4, 4, 2), "Timeout, closing connection");
+		client_timeout(s);
 		return;
 	}
 	/* it is the queue that is slow: the client gets its reply at the end */
@@ -657,8 +678,7 @@ session_timeout(struct session *s)
 	case SS_COMMAND:
 	case SS_AUTH_LINE:
 	case SS_SKIP:
-		session_hang_up(
-		    s, SMTP_STATUS(4, 4, 2), "Timeout, closing connection");
+		client_timeout(s);
 		break;
 	}
 }

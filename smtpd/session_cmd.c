@@ -435,10 +435,12 @@ on_bdat(struct session *s, const struct smtp_command *cmd)
 	}
 	t->chunk_left = cmd->chunk_len;
 	t->last = cmd->last;
-	if (t->fail.code != 0 || t->begun)
+	if (t->fail.code != 0 || t->begun) {
+		session_data_begins(s);
 		session_set_state(s, SS_BDAT);
-	else
+	} else {
 		session_set_state(s, SS_BEGIN);
+	}
 }
 
 /* ---- the small ones -------------------------------------------------------- */

@@ -25,6 +25,52 @@ enum {
 	SLACK = 4,	   /* a held back CR may come out with a piece */
 };
 
+/* ---- time ------------------------------------------------------------------ */
+
+void
+session_data_begins(struct session *s)
+{
+	if (s->txn->since_ms == 0)
+		s->txn->since_ms = clock_mono_ms();
+}
+
+/*
+ * data_timeout alone lets a client hold its connection with one byte each time.
+ * So the whole message has that much, and the time its bytes may take; chunks
+ * of BDAT and the commands between them are one message.
+ */
+int64_t
+session_data_deadline_ms(const struct session *s)
+{
+	const struct conf_listener *l = s->c.listener;
+	const struct txn *t = s->txn;
+
+	if (t == NULL || t->since_ms == 0 || l->min_data_rate == 0 ||
+	    s->stalled)
+		return INT64_MAX;
+	return t->since_ms + l->data_timeout_ms +
+	    (int64_t)(t->taken * 1000 / l->min_data_rate);
+}
+
+/* The queue has no room, and the client waits: not its fault. */
+static void
+stall(struct session *s)
+{
+	if (s->stalled)
+		return;
+	s->stalled = true;
+	s->txn->stall_ms = clock_mono_ms();
+	s->deadline_ms = s->txn->stall_ms + SESSION_QUEUE_TIMEOUT_MS;
+}
+
+static void
+unstall(struct session *s)
+{
+	if (s->stalled && s->txn->since_ms != 0)
+		s->txn->since_ms += clock_mono_ms() - s->txn->stall_ms;
+	s->stalled = false;
+}
+
 /* ---- failing --------------------------------------------------------------- */
 
 void
@@ -37,6 +83,7 @@ session_fail(
 		s->ops->abort(s->arg, t->mid);
 	t->begun = false;
 	s->blocked = false;
+	unstall(s);
 	if (t->fail.code != 0)
 		return;
 	t->fail.code = (uint16_t)code;
@@ -162,6 +209,7 @@ session_begin(struct session *s)
 			session_fail(s, 451, SMTP_STATUS(4, 3, 0),
 			    "Queue did not take it, try again later");
 	}
+	session_data_begins(s);
 	if (t->bdat) {
 		session_set_state(s, SS_BDAT);
 	} else if (t->fail.code != 0) {
@@ -271,18 +319,15 @@ allowed(struct session *s, size_t len)
 		len = SESSION_PIECE_MAX - SLACK;
 	room = s->ops->data_room(s->arg);
 	if (room >= len + SLACK) {
-		s->stalled = false;
+		unstall(s);
 		return len;
 	}
 	if (room >= PIECE_MIN + SLACK) {
-		s->stalled = false;
+		unstall(s);
 		return room - SLACK;
 	}
 	s->blocked = true;
-	if (!s->stalled) {
-		s->stalled = true;
-		s->deadline_ms = clock_mono_ms() + SESSION_QUEUE_TIMEOUT_MS;
-	}
+	stall(s);
 	return 0;
 }
 
@@ -372,6 +417,7 @@ session_data(struct session *s, const uint8_t *data, size_t len)
 		    &t->dec, data + at, len - at, iov, SLICES, &n);
 		pass_on(s, &t->dec.scan, iov, n);
 	}
+	t->taken += at;
 	if (t->dec.done)
 		finish(s, &t->dec.scan);
 	else if (t->fail.code != 0)
@@ -392,6 +438,7 @@ session_bdat(struct session *s, const uint8_t *data, size_t len)
 		return 0;
 	session_set_state(s, SS_BDAT);
 	t->chunk_left -= len;
+	t->taken += len;
 	smtp_body_scan(&t->scan, data, len);
 	/* iovec knows no const; the slice is only read */
 	memcpy(&iov.iov_base, &data, sizeof(data));

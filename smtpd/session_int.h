@@ -62,6 +62,10 @@ struct txn {
 	uint64_t sent;	     /* bytes given to the queue, Received included */
 	uint64_t got;	     /* bytes of the client's message */
 	uint64_t eaten;	     /* bytes thrown away after a failure */
+	uint64_t taken;	     /* bytes from the client, of any fate */
+	int64_t since_ms;    /* when the data began, our own delays left out;
+			      * 0: not yet */
+	int64_t stall_ms;    /* the queue has had no room since */
 	struct failure fail;
 	bool bad_content; /* that is why it failed: looked at to the end */
 	struct smtp_data_dec dec;   /* DATA */
@@ -127,6 +131,10 @@ size_t session_data(struct session *s, const uint8_t *data, size_t len);
 bool session_data_room(struct session *s);
 size_t session_bdat(struct session *s, const uint8_t *data, size_t len);
 void session_chunk_end(struct session *s);
+/* Message data may come from now on. */
+void session_data_begins(struct session *s);
+/* When the data will have been too slow on average (min_data_rate). */
+int64_t session_data_deadline_ms(const struct session *s);
 /* The message will not be taken; the first reason counts. */
 void session_fail(
     struct session *s, int code, struct smtp_status st, const char *text);

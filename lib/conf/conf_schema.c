@@ -102,6 +102,8 @@ static const struct conf_key listener_keys[] = {
 	    "Wait for a command (RFC 5321 section 4.5.3.2.7)."),
 	KN(conf_listener, "data_timeout", data_timeout_ms, MS, SEC, HOUR, "5m", NULL,
 	    "Wait for the next piece of message data."),
+	K(conf_listener, min_data_rate, INT, 0, 1000000, "500", NULL,
+	    "Bytes a second that message data must have on average, after a first data_timeout that is free. Slower clients get 421, so that none holds a connection for ever. 0: any rate."),
 	KN(conf_listener, "tls_timeout", tls_timeout_ms, MS, SEC, HOUR, "1m", NULL,
 	    "Whole TLS handshake."),
 	K(conf_listener, bounce_profile, NAME, 0, 0, "default", NULL,

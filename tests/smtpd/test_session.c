@@ -612,6 +612,77 @@ test_room(void **state)
 	conf_unref(conf);
 }
 
+/* A byte now and then keeps no session: what is too slow on average ends. */
+static void
+test_data_rate(void **state)
+{
+	struct conf *conf = script_conf("command_timeout = 60s\n"
+					"data_timeout = 30s\n"
+					"min_data_rate = 100\n");
+	struct script k = { .room = 1 << 20 };
+	static char fast[4000];
+	int i;
+
+	(void)state;
+	memset(fast, 'x', sizeof(fast));
+	for (i = 0; i < 40; i++)
+		memcpy(fast + 100 * i + 98, "\r\n", 2);
+	script_init(&k, conf, false);
+	expect(&k, EHLO, "220 250");
+	expect(&k, MAIL RCPT "DATA\r\n", "250/2.1.0 250/2.1.5 354");
+	clock_test_advance_ms(20000);
+	expect(&k, "x", "");
+	assert_true(session_deadline_ms(k.s) > clock_mono_ms());
+	/* who sent more has more time */
+	expect(&k, fast, "");
+	clock_test_advance_ms(25000);
+	expect(&k, "x", "");
+	assert_true(session_deadline_ms(k.s) > clock_mono_ms());
+	/* the queue's delays do not count */
+	k.room_left = 0;
+	assert_int_equal(session_input(k.s, "x", 1), 0);
+	assert_int_equal(session_wants(k.s), SESSION_ROOM);
+	clock_test_advance_ms(100000);
+	assert_true(session_deadline_ms(k.s) > clock_mono_ms());
+	k.room_left = 1 << 20;
+	expect(&k, "x", "");
+	assert_true(session_deadline_ms(k.s) > clock_mono_ms());
+	clock_test_advance_ms(26000);
+	assert_true(session_deadline_ms(k.s) <= clock_mono_ms());
+	session_timeout(k.s);
+	expect(&k, NULL, "421/4.4.2");
+	assert_non_null(
+	    memmem(buf_data(&k.out), buf_len(&k.out), "comes too slowly", 16));
+	assert_int_equal(k.aborted, 1);
+	script_done(&k);
+
+	/* chunks, and the commands between them */
+	script_init(&k, conf, false);
+	expect(&k, EHLO, "220 250");
+	expect(&k, MAIL RCPT "BDAT 1\r\nx", "250/2.1.0 250/2.1.5 250/2.0.0");
+	clock_test_advance_ms(20000);
+	expect(&k, "BDAT 1\r\nx", "250/2.0.0");
+	clock_test_advance_ms(20000);
+	assert_true(session_deadline_ms(k.s) <= clock_mono_ms());
+	session_timeout(k.s);
+	expect(&k, NULL, "421/4.4.2");
+	script_done(&k);
+
+	/* the next message begins anew, and so does an idle session */
+	script_init(&k, conf, false);
+	expect(&k, EHLO, "220 250");
+	expect(&k, MAIL RCPT "BDAT 1\r\nx", "250/2.1.0 250/2.1.5 250/2.0.0");
+	clock_test_advance_ms(20000);
+	expect(&k, "BDAT 0 LAST\r\n", "250/2.0.0");
+	clock_test_advance_ms(50000);
+	assert_true(session_deadline_ms(k.s) > clock_mono_ms());
+	expect(&k, MAIL RCPT "DATA\r\n", "250/2.1.0 250/2.1.5 354");
+	clock_test_advance_ms(20000);
+	assert_true(session_deadline_ms(k.s) > clock_mono_ms());
+	script_done(&k);
+	conf_unref(conf);
+}
+
 static void
 test_timeouts(void **state)
 {
@@ -846,6 +917,7 @@ main(void)
 		cmocka_unit_test(test_queue),
 		cmocka_unit_test(test_room),
 		cmocka_unit_test(test_timeouts),
+		cmocka_unit_test(test_data_rate),
 		cmocka_unit_test(test_drain_and_loss),
 		cmocka_unit_test(test_auth_busy),
 		cmocka_unit_test(test_client_certificates),
