@@ -4,6 +4,7 @@
  * Called by verdict.c for each host. Never does I/O, never looks at a clock. The
  * rows are those of docs/tls-policy.md.
  */
+#include "lib/dane/names.h"
 #include "lib/proto/submit.h"
 #include "lib/sts/match.h"
 #include "lib/verdict/verdict_int.h"
@@ -63,7 +64,7 @@ skip(struct row *r, enum reason reason)
 }
 
 static void
-want_name(struct verdict_host *vh, uint8_t group, const char *name)
+want_name(struct verdict_host *vh, enum verdict_group group, const char *name)
 {
 	size_t i;
 
@@ -74,7 +75,7 @@ want_name(struct verdict_host *vh, uint8_t group, const char *name)
 	if (vh->n_names == VERDICT_NAMES_MAX)
 		return; /* one name fewer is stricter, never weaker */
 	vh->names[vh->n_names].name = name;
-	vh->names[vh->n_names++].group = group;
+	vh->names[vh->n_names++].group = (uint8_t)group;
 }
 
 /* Does the operator himself demand more than good will? (row 2) */
@@ -96,12 +97,12 @@ operator_names(struct row *r, bool hosted)
 	struct verdict_host *vh = r->vh;
 
 	if (r->facts->via != FACTS_VIA_LITERAL)
-		want_name(vh, 0, r->facts->domain);
+		want_name(vh, NAMES_OPERATOR, r->facts->domain);
 	if (!hosted && r->facts->via != FACTS_VIA_ROUTE)
 		return;
 	if (vh->host->via != NULL)
-		want_name(vh, 0, vh->host->via);
-	want_name(vh, 0, vh->host->name);
+		want_name(vh, NAMES_OPERATOR, vh->host->via);
+	want_name(vh, NAMES_OPERATOR, vh->host->name);
 }
 
 /* Row 12: the destination's TLS mode. Raises the level, never lowers it. */
@@ -159,13 +160,36 @@ row_mode(struct row *r)
 	}
 }
 
+/* Row 7. Behind an insecure MX the host is proven, the domain is not: the text
+ * must not read otherwise (DANE-17). */
+static void
+row_dane_match(struct row *r)
+{
+	struct verdict_host *vh = r->vh;
+	const char *names[DANE_NAMES_MAX];
+	bool host_only =
+	    r->facts->via == FACTS_VIA_MX && r->facts->mx_state != DNS_SECURE;
+	size_t i, n = dane_names(r->facts, vh->host, names);
+
+	for (i = 0; i < n; i++)
+		want_name(vh, NAMES_DANE, names[i]);
+	note(r, true, "dane", "RFC 7672 2.2",
+	    "%zu usable TLSA record(s) of %s: one must match%s",
+	    vh->host->n_tlsa_rrs, names[0],
+	    host_only ? "; that proves the host: its MX record is not secure"
+		      : "");
+	vh->level = LEVEL_DANE;
+	vh->rule = "dane";
+}
+
 /* Rows 5 to 8. False: the chain of this host ends here. */
 static bool
 row_dane(struct row *r)
 {
 	struct verdict_host *vh = r->vh;
 	const struct facts_host *h = vh->host;
-	bool mandatory = r->set->dane == CONF_DANE_MANDATORY;
+	bool mandatory = r->set->dane == CONF_DANE_MANDATORY,
+	     secure = r->facts->mx_state == DNS_SECURE;
 
 	if (r->set->dane == CONF_DANE_NONE) {
 		note(r, false, "dane-none", "dane", "DANE is switched off");
@@ -173,26 +197,30 @@ row_dane(struct row *r)
 	}
 	if (h->tlsa == FACTS_TLSA_INDETERMINATE) {
 		note(r, true, "dane-indeterminate", "RFC 7672 2.2",
-		    "whether %s has TLSA records could not be found out",
-		    h->name);
+		    "whether %s has TLSA records could not be found out%s%s",
+		    h->name, h->tlsa_text != NULL ? ": " : "",
+		    h->tlsa_text != NULL ? h->tlsa_text : "");
 		skip(r, REASON_TLSA_INDETERMINATE);
 		return false;
 	}
-	if (mandatory &&
-	    (h->tlsa != FACTS_TLSA_USABLE ||
-		(r->facts->via == FACTS_VIA_MX &&
-		    r->facts->mx_state != DNS_SECURE))) {
+	if (mandatory && h->tlsa != FACTS_TLSA_USABLE) {
 		note(r, true, "dane-mandatory", "dane",
 		    "dane = mandatory, and %s has no usable secure TLSA record",
 		    h->name);
 		skip(r, REASON_DANE_REQUIRED);
 		return false;
 	}
+	/* without an MX nothing insecure led to the host */
+	if (mandatory && !secure && r->facts->via == FACTS_VIA_MX) {
+		note(r, true, "dane-mandatory", "dane",
+		    "dane = mandatory, and the MX records that name %s are not "
+		    "secure",
+		    h->name);
+		skip(r, REASON_DANE_REQUIRED);
+		return false;
+	}
 	if (h->tlsa == FACTS_TLSA_USABLE) {
-		note(r, true, "dane", "RFC 7672 2.2",
-		    "%zu usable TLSA record(s): one must match", h->n_tlsa_rrs);
-		vh->level = LEVEL_DANE;
-		vh->rule = "dane";
+		row_dane_match(r);
 		return true;
 	}
 	if (h->tlsa == FACTS_TLSA_UNUSABLE) {
@@ -221,17 +249,36 @@ sts_missing(struct row *r, enum reason reason, const char *what)
 	return false;
 }
 
+/* The pattern of the policy that lists the host, or NULL. */
+static const char *
+listed_as(const struct row *r)
+{
+	const struct facts_sts_policy *p = &r->facts->sts;
+	size_t i;
+
+	for (i = 0; i < p->n_mx; i++)
+		if (sts_pattern_match(p->mx[i], r->vh->host->name))
+			return p->mx[i];
+	return NULL;
+}
+
+/* Row 9 would give this host a level by itself. */
+static bool
+sts_vouches(const struct row *r)
+{
+	return r->set->mta_sts != CONF_STS_OFF &&
+	    r->facts->sts.state == FACTS_STS_POLICY &&
+	    r->facts->sts.mode == FACTS_STS_ENFORCE && listed_as(r) != NULL;
+}
+
 static bool
 row_sts_enforce(struct row *r)
 {
 	const struct facts_sts_policy *p = &r->facts->sts;
 	struct verdict_host *vh = r->vh;
-	size_t i;
+	const char *pattern = listed_as(r);
 
-	for (i = 0; i < p->n_mx; i++)
-		if (sts_pattern_match(p->mx[i], vh->host->name))
-			break;
-	if (i == p->n_mx) {
+	if (pattern == NULL) {
 		note(r, true, "sts-mx-mismatch", "RFC 8461 4.1",
 		    "policy %s (enforce) does not list %s", p->id,
 		    vh->host->name);
@@ -240,11 +287,48 @@ row_sts_enforce(struct row *r)
 	}
 	note(r, true, "sts-enforce", "RFC 8461 5",
 	    "policy %s (enforce) lists %s as %s", p->id, vh->host->name,
-	    p->mx[i]);
+	    pattern);
 	vh->level = LEVEL_VERIFY;
 	vh->rule = "sts-enforce";
-	want_name(vh, 1, vh->host->name);
+	want_name(vh, NAMES_POLICY, vh->host->name);
 	return true;
+}
+
+/* Rows 10 and 11: nothing is enforced; what would be is told. */
+static bool
+row_sts_other(struct row *r)
+{
+	const struct facts_sts_policy *p = &r->facts->sts;
+
+	if (p->mode == FACTS_STS_TESTING)
+		note(r, false, "sts-testing", "RFC 8461 5",
+		    "policy %s is of mode testing: nothing is enforced (it "
+		    "%s %s)",
+		    p->id, listed_as(r) != NULL ? "lists" : "does not list",
+		    r->vh->host->name);
+	else
+		note(r, false, "sts-none", "RFC 8461 5",
+		    "policy %s is of mode none: nothing is enforced", p->id);
+	return sts_missing(
+	    r, REASON_STS_REQUIRED, "the policy does not enforce");
+}
+
+/* Row 7 has decided; a policy that would not let the host pass is told beside
+ * it (MIX-02, MIX-03). */
+static void
+note_superseded(struct row *r)
+{
+	const struct facts_sts_policy *p = &r->facts->sts;
+
+	if (p->state == FACTS_STS_POLICY && p->mode == FACTS_STS_ENFORCE &&
+	    listed_as(r) == NULL)
+		note(r, false, "sts-superseded", "RFC 8461 2",
+		    "DANE decides for this host; policy %s (enforce) does not "
+		    "list it",
+		    p->id);
+	else
+		note(r, false, "sts-superseded", "RFC 8461 2",
+		    "DANE decides for this host; MTA-STS is not consulted");
 }
 
 /* Rows 9 to 11, and mta_sts = mandatory. */
@@ -258,21 +342,13 @@ row_sts(struct row *r)
 		return true;
 	}
 	if (r->vh->level == LEVEL_DANE) {
-		note(r, false, "sts-superseded", "RFC 8461 2",
-		    "DANE decides for this host; MTA-STS is not consulted");
+		note_superseded(r);
 		return true;
 	}
 	switch (p->state) {
 	case FACTS_STS_POLICY:
-		if (p->mode == FACTS_STS_ENFORCE)
-			return row_sts_enforce(r);
-		note(r, false,
-		    p->mode == FACTS_STS_TESTING ? "sts-testing" : "sts-none",
-		    "RFC 8461 5",
-		    "policy %s is of mode %s: nothing is enforced", p->id,
-		    p->mode == FACTS_STS_TESTING ? "testing" : "none");
-		return sts_missing(
-		    r, REASON_STS_REQUIRED, "the policy does not enforce");
+		return p->mode == FACTS_STS_ENFORCE ? row_sts_enforce(r)
+						    : row_sts_other(r);
 	case FACTS_STS_INDETERMINATE:
 		note(r, true, "sts-discovery-wait", "RFC 8461 3",
 		    "whether the domain has a policy could not be found out");
@@ -316,41 +392,114 @@ row_usable(struct row *r)
 	return true;
 }
 
-static void
-judge(struct row *r)
+/* Row 2: what the receiver publishes is not enforced, what the operator demands
+ * is. DANE satisfies mta_sts = mandatory here as it does elsewhere, where no
+ * policy does. */
+static bool
+rows_optional(struct row *r)
 {
-	struct verdict_host *vh = r->vh;
-	bool policies = r->facts->via == FACTS_VIA_MX ||
-	    r->facts->via == FACTS_VIA_IMPLICIT;
+	const struct verdict_settings *set = r->set;
+	bool dane = set->dane == CONF_DANE_MANDATORY,
+	     sts = set->mta_sts == CONF_STS_MANDATORY;
 
-	vh->attempt = true;
-	if (!row_usable(r))
-		return;
-	/* row 1: until all of RFC 8689 is proven here, such mail waits */
-	if ((r->flags & MSG_REQUIRETLS) != 0) {
-		note(r, true, "requiretls", "RFC 8689 4.2.1",
-		    "REQUIRETLS cannot be honoured yet: the message waits");
-		skip(r, REASON_REQUIRETLS_MISSING);
-		return;
-	}
+	if (sts && set->dane == CONF_DANE_OPPORTUNISTIC &&
+	    r->vh->host->tlsa == FACTS_TLSA_USABLE && !sts_vouches(r))
+		dane = true;
+	if (dane && !row_dane(r))
+		return false;
+	return !sts || row_sts(r);
+}
+
+/* Rows 2 to 11. False: the host is skipped. */
+static bool
+rows_policy(struct row *r)
+{
+	bool no = (r->flags & MSG_TLS_OPTIONAL) != 0;
+
 	if (r->facts->via == FACTS_VIA_ROUTE) {
 		note(r, false, "route", "routes.conf",
 		    "a route covers the domain: no DANE, no MTA-STS");
-	} else if (r->facts->via == FACTS_VIA_LITERAL) {
+		return true;
+	}
+	if (r->facts->via == FACTS_VIA_LITERAL) {
 		note(r, false, "literal", "RFC 7672 2.2",
 		    "an address literal: no DANE, no MTA-STS");
-	} else if ((r->flags & MSG_TLS_OPTIONAL) != 0) {
-		note(r, true, "tls-required-no", "RFC 8689 4.2.2",
-		    "the message says TLS-Required: No%s",
-		    operator_demands(r->set) ? "; the operator's own demand "
-					       "stays"
-					     : "");
-		policies = r->set->dane == CONF_DANE_MANDATORY ||
-		    r->set->mta_sts == CONF_STS_MANDATORY;
+		return true;
 	}
-	if (policies && (!row_dane(r) || !row_sts(r)))
+	if (no && (r->flags & MSG_REQUIRETLS) != 0) {
+		note(r, false, "tls-required-no", "RFC 8689 4.1",
+		    "the message says TLS-Required: No, but REQUIRETLS counts");
+		no = false;
+	}
+	if (!no)
+		return row_dane(r) && row_sts(r);
+	note(r, true, "tls-required-no", "RFC 8689 4.2.2",
+	    "the message says TLS-Required: No%s",
+	    operator_demands(r->set) ? "; the operator's own demand stays"
+				     : "");
+	return rows_optional(r);
+}
+
+/* Row 1: is this the host that the domain's owner meant? Its name comes from a
+ * secure MX or stands in the policy that is in force; without an MX it is the
+ * domain itself, and on a route the operator's word (RTLS-05). A policy in mode
+ * testing proves nothing, as it enforces nothing. */
+static bool
+name_proven(const struct row *r)
+{
+	switch (r->facts->via) {
+	case FACTS_VIA_MX:
+		return r->facts->mx_state == DNS_SECURE || sts_vouches(r);
+	case FACTS_VIA_IMPLICIT:
+	case FACTS_VIA_ROUTE:
+		return true;
+	case FACTS_VIA_LITERAL:
+	case FACTS_VIA_DISCARD:
+	default:
+		return false;
+	}
+}
+
+/* Row 1, after all others: it raises what they gave. */
+static void
+row_requiretls(struct row *r)
+{
+	struct verdict_host *vh = r->vh;
+	const struct facts_host *h = vh->host;
+
+	if (!name_proven(r) && r->set->mta_sts != CONF_STS_OFF &&
+	    r->facts->via == FACTS_VIA_MX &&
+	    r->facts->sts.state != FACTS_STS_NONE &&
+	    r->facts->sts.state != FACTS_STS_POLICY) {
+		note(r, true, "requiretls", "RFC 8689 4.2.1",
+		    "REQUIRETLS: the name %s is not proven, and whether a "
+		    "policy proves it could not be found out",
+		    h->name);
+		skip(r, REASON_STS_DISCOVERY_WAIT);
 		return;
-	row_mode(r);
+	}
+	if (!name_proven(r)) {
+		note(r, true, "requiretls", "RFC 8689 4.2.1",
+		    "REQUIRETLS: the name %s is proven by neither DNSSEC nor "
+		    "MTA-STS",
+		    h->name);
+		skip(r, REASON_REQUIRETLS_MISSING);
+		vh->definitive = true;
+		return;
+	}
+	if (vh->level < LEVEL_VERIFY) {
+		vh->n_names = 0; /* those were for the log */
+		vh->level = LEVEL_VERIFY;
+		vh->rule = "requiretls";
+	}
+	/* what a route's host expands to came from an MX that nobody vouches
+	 * for: the certificate must name the host that was configured */
+	if (vh->level != LEVEL_DANE)
+		want_name(vh, NAMES_POLICY, h->via != NULL ? h->via : h->name);
+	vh->requiretls = true;
+	note(r, true, "requiretls", "RFC 8689 4.2.1",
+	    "REQUIRETLS: TLS with a certificate that proves the host, which "
+	    "must offer REQUIRETLS itself");
 }
 
 void
@@ -359,5 +508,10 @@ verdict_judge_host(const struct verdict_settings *set, const struct facts *f,
 {
 	struct row r = { set, f, msg_flags, vh };
 
-	judge(&r);
+	vh->attempt = true;
+	if (!row_usable(&r) || !rows_policy(&r))
+		return;
+	row_mode(&r);
+	if ((msg_flags & MSG_REQUIRETLS) != 0)
+		row_requiretls(&r);
 }

@@ -170,11 +170,12 @@ conclude_none(const struct facts *f, struct verdict *v)
 	enum reason best = REASON_NO_HOSTS;
 	size_t i, at = 0;
 	char text[sizeof(v->text)] = "";
-	bool nothing = true;
+	bool nothing = true, definitive = v->n_hosts > 0;
 
 	for (i = 0; i < v->n_hosts; i++) {
 		const struct verdict_host *vh = &v->hosts[i];
 
+		definitive = definitive && vh->definitive;
 		if (vh->reason != REASON_NO_HOSTS) {
 			nothing = false;
 			/* a policy's word tells more than a failed lookup */
@@ -194,6 +195,9 @@ conclude_none(const struct facts *f, struct verdict *v)
 	if (nothing && f->via == FACTS_VIA_IMPLICIT)
 		conclude(v, VERDICT_FAIL, REASON_NO_HOSTS, "5.1.2",
 		    "domain %s has neither MX nor address", f->domain);
+	else if (definitive)
+		/* none got as far as TLS (RFC 8689, 4.2.1; tls-policy 7) */
+		conclude(v, VERDICT_FAIL, best, "5.7.10", "%s", text);
 	else
 		conclude(v, VERDICT_DEFER, best, status_of(best), "%s", text);
 }
@@ -257,25 +261,14 @@ has_name(const struct verdict_proof *proof, const char *name)
 	return false;
 }
 
-enum reason
-verdict_satisfied(
+/* A trusted certificate with a name of each group that is demanded. */
+static enum reason
+verify_satisfied(
     const struct verdict_host *vh, const struct verdict_proof *proof)
 {
 	unsigned wanted = 0, found = 0;
 	size_t i;
 
-	if (!vh->attempt)
-		return vh->reason;
-	if (vh->level <= LEVEL_OPPORTUNISTIC)
-		return REASON_NONE;
-	if (!proof->tls)
-		return REASON_STARTTLS_MISSING;
-	if (!proof->tls12)
-		return REASON_TLS_HANDSHAKE_FAILED;
-	if (vh->level == LEVEL_ENCRYPT)
-		return REASON_NONE;
-	if (vh->level == LEVEL_DANE)
-		return proof->dane ? REASON_NONE : REASON_DANE_FAILED;
 	if (!proof->trusted)
 		return proof->expired ? REASON_CERT_EXPIRED
 				      : REASON_CERT_UNTRUSTED;
@@ -287,6 +280,48 @@ verdict_satisfied(
 	/* nothing to compare with proves nothing */
 	return wanted != 0 && wanted == found ? REASON_NONE
 					      : REASON_CERT_NAME_MISMATCH;
+}
+
+/* By the set of this verdict: another one, or an older one of the same host,
+ * says nothing (DANE-39). */
+static bool
+dane_satisfied(const struct verdict_host *vh, const struct verdict_proof *proof)
+{
+	return proof->dane &&
+	    memcmp(vh->host->tlsa_digest, proof->tlsa_digest,
+		sizeof(proof->tlsa_digest)) == 0;
+}
+
+enum reason
+verdict_satisfied(
+    const struct verdict_host *vh, const struct verdict_proof *proof)
+{
+	enum reason why = REASON_NONE;
+
+	if (!vh->attempt)
+		return vh->reason;
+	if (vh->level <= LEVEL_OPPORTUNISTIC)
+		return REASON_NONE;
+	if (!proof->tls)
+		return REASON_STARTTLS_MISSING;
+	if (!proof->tls12)
+		return REASON_TLS_HANDSHAKE_FAILED;
+	if (vh->level == LEVEL_DANE)
+		why = dane_satisfied(vh, proof) ? REASON_NONE
+						: REASON_DANE_FAILED;
+	else if (vh->level == LEVEL_VERIFY)
+		why = verify_satisfied(vh, proof);
+	if (why == REASON_NONE && vh->requiretls && !proof->requiretls)
+		return REASON_REQUIRETLS_MISSING;
+	return why;
+}
+
+const char *
+verdict_sni(const struct verdict_host *vh)
+{
+	if (vh->level == LEVEL_DANE && vh->host->tlsa_base != NULL)
+		return vh->host->tlsa_base;
+	return vh->host->name;
 }
 
 enum verdict_level

@@ -29,6 +29,7 @@ enum {
 	VERDICT_NAMES_MAX = 6, /* a certificate may be asked for */
 	VERDICT_TEXT = 192,
 	VERDICT_HOSTS_MAX = 256, /* that facts may hold */
+	FACTS_TLSA_DIGEST_LEN = 32,
 };
 
 /* ---- facts ----------------------------------------------------------------- */
@@ -99,13 +100,18 @@ struct facts_host {
 	const union conf_addr *addrs; /* in order of use, port filled in */
 	size_t n_addrs;
 	enum facts_tlsa tlsa;
+	const char *tlsa_text; /* why it is so, or NULL */
 	const char *tlsa_base; /* base domain, NULL: name */
+	/* usable: those that count; unusable: all */
 	const struct facts_tlsa_rr *tlsa_rrs;
 	size_t n_tlsa_rrs;
+	/* of the base domain and the records that count (dane_digest()) */
+	uint8_t tlsa_digest[FACTS_TLSA_DIGEST_LEN];
 };
 
 struct facts {
 	const char *domain; /* as written, A-labels, or "[192.0.2.1]" */
+	const char *canon;  /* what it expands to as an alias, or NULL */
 	enum facts_via via;
 	/* the MX answer, where one was asked for */
 	enum dns_state mx_state;
@@ -153,7 +159,14 @@ struct verdict_rule {
  * operator's demand and the policy's may both hold. */
 struct verdict_name {
 	const char *name; /* borrowed from facts */
-	uint8_t group;	  /* 0: operator, 1: policy */
+	uint8_t group;	  /* enum verdict_group */
+};
+
+enum verdict_group {
+	NAMES_OPERATOR, /* the destination's TLS mode */
+	NAMES_POLICY,	/* MTA-STS, REQUIRETLS */
+	NAMES_DANE,	/* reference names of DANE-TA (RFC 7672, 3.2.2): the
+			 * matching itself looks at them, level dane is all */
 };
 
 struct verdict_host {
@@ -161,7 +174,11 @@ struct verdict_host {
 	bool attempt;		       /* false: skip, reason says why */
 	enum reason reason;
 	enum verdict_level level;
-	bool record; /* verify names for the log even if not demanded */
+	bool record;	 /* verify names for the log even if not demanded */
+	bool requiretls; /* EHLO after TLS must offer REQUIRETLS */
+	/* a skip that no later attempt can change (RFC 8689: the notice is due
+	 * at once when all hosts are so) */
+	bool definitive;
 	struct verdict_name names[VERDICT_NAMES_MAX];
 	size_t n_names;
 	const char *rule; /* id of the rule that set the level */
@@ -210,7 +227,9 @@ struct verdict_proof {
 	bool tls12;   /* TLS 1.2 or later */
 	bool trusted; /* the chain leads to the CA list, dates are good */
 	bool expired; /* when not trusted: that is the reason */
-	bool dane;    /* a TLSA record of this host matched */
+	bool dane;    /* a TLSA record matched, of the set with this digest */
+	uint8_t tlsa_digest[FACTS_TLSA_DIGEST_LEN];
+	bool requiretls; /* EHLO after TLS offered REQUIRETLS */
 	/* names asked for that are in the certificate (SAN dNSName) */
 	size_t n_names;
 	char names[VERDICT_NAMES_MAX][DNS_NAME_SIZE];
@@ -222,6 +241,10 @@ struct verdict_proof {
  */
 enum reason verdict_satisfied(
     const struct verdict_host *vh, const struct verdict_proof *proof);
+
+/* The name for SNI: under DANE the TLSA base domain (RFC 7672, 8.1), else the
+ * MX host (RFC 8461, 7.1). Borrowed; an address where the host is one. */
+const char *verdict_sni(const struct verdict_host *vh);
 
 /* What it proved, as a level. */
 enum verdict_level verdict_proven(const struct verdict_proof *proof);

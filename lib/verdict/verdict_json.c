@@ -31,6 +31,10 @@ put_tlsa(struct json *j, const struct facts_host *h)
 
 	json_put_obj(j, "tlsa");
 	json_put_str(j, "state", tlsa_state(h->tlsa));
+	if (h->tlsa_base != NULL)
+		json_put_str(j, "base_domain", h->tlsa_base);
+	if (h->tlsa_text != NULL)
+		json_put_str(j, "text", h->tlsa_text);
 	json_put_arr(j, "records");
 	for (i = 0; i < h->n_tlsa_rrs; i++) {
 		const struct facts_tlsa_rr *rr = &h->tlsa_rrs[i];
@@ -106,6 +110,8 @@ put_host(struct json *j, const struct verdict_host *vh)
 	for (i = 0; i < vh->n_names; i++)
 		json_put_str(j, NULL, vh->names[i].name);
 	json_put_end_arr(j);
+	if (vh->requiretls)
+		json_put_bool(j, "requiretls", true);
 	json_put_str(j, "reason", reason_word(vh->reason));
 	json_put_str(j, "rule", vh->rule);
 	json_put_arr(j, "rules");

@@ -240,16 +240,42 @@ static const struct {
 	    MX, DNS_INSECURE, NA, NOPOL, 0, true, LEVEL_VERIFY, 0,
 	    "tls-required-verify-hosted", 2 },
 	/* row 1 */
-	{ "REQUIRETLS waits", CONF_TLS_PREFERRED, OPP, ON, MX, DNS_SECURE, NA,
-	    NOPOL, MSG_REQUIRETLS, false, 0, REASON_REQUIRETLS_MISSING,
-	    "requiretls", 0 },
-	{ "REQUIRETLS waits on a route", CONF_TLS_NONE, CONF_DANE_NONE,
-	    CONF_STS_OFF, FACTS_VIA_ROUTE, DNS_INSECURE, NA, NOPOL,
-	    MSG_REQUIRETLS, false, 0, REASON_REQUIRETLS_MISSING, "requiretls",
-	    0 },
-	{ "REQUIRETLS wins over the header", CONF_TLS_PREFERRED, OPP, ON, MX,
-	    DNS_SECURE, NA, NOPOL, MSG_REQUIRETLS | MSG_TLS_OPTIONAL, false, 0,
+	{ "REQUIRETLS, secure MX", CONF_TLS_PREFERRED, OPP, ON, MX, DNS_SECURE,
+	    NA, NOPOL, MSG_REQUIRETLS, true, LEVEL_VERIFY, 0, "requiretls", 1 },
+	{ "REQUIRETLS, the names of preferred-verify are not demanded",
+	    CONF_TLS_PREFERRED_VERIFY, OPP, ON, MX, DNS_SECURE, NA, NOPOL,
+	    MSG_REQUIRETLS, true, LEVEL_VERIFY, 0, "requiretls", 1 },
+	{ "REQUIRETLS, DANE proves the host", CONF_TLS_NONE, OPP, ON, MX,
+	    DNS_SECURE, FACTS_TLSA_USABLE, NOPOL, MSG_REQUIRETLS, true,
+	    LEVEL_DANE, 0, "dane", 2 },
+	{ "REQUIRETLS, the policy proves the name", CONF_TLS_PREFERRED, OPP, ON,
+	    MX, DNS_INSECURE, FACTS_TLSA_INSECURE, ENF, pattern_mx1,
+	    MSG_REQUIRETLS, true, LEVEL_VERIFY, 0, "sts-enforce", 1 },
+	{ "REQUIRETLS, DANE behind a name that nobody proves",
+	    CONF_TLS_PREFERRED, OPP, ON, MX, DNS_INSECURE, FACTS_TLSA_USABLE,
+	    FACTS_STS_NONE, 0, NULL, MSG_REQUIRETLS, false, 0,
 	    REASON_REQUIRETLS_MISSING, "requiretls", 0 },
+	{ "REQUIRETLS, a policy in testing proves nothing", CONF_TLS_PREFERRED,
+	    OPP, ON, MX, DNS_INSECURE, FACTS_TLSA_INSECURE, FACTS_STS_POLICY,
+	    FACTS_STS_TESTING, pattern_mx1, MSG_REQUIRETLS, false, 0,
+	    REASON_REQUIRETLS_MISSING, "requiretls", 0 },
+	{ "REQUIRETLS, whether there is a policy is not known",
+	    CONF_TLS_PREFERRED, OPP, ON, MX, DNS_INSECURE, FACTS_TLSA_USABLE,
+	    FACTS_STS_INDETERMINATE, 0, NULL, MSG_REQUIRETLS, false, 0,
+	    REASON_STS_DISCOVERY_WAIT, "requiretls", 0 },
+	{ "REQUIRETLS, DANE in doubt", CONF_TLS_PREFERRED, OPP, ON, MX,
+	    DNS_SECURE, FACTS_TLSA_INDETERMINATE, NOPOL, MSG_REQUIRETLS, false,
+	    0, REASON_TLSA_INDETERMINATE, "dane-indeterminate", 0 },
+	{ "REQUIRETLS on a route", CONF_TLS_NONE, CONF_DANE_NONE, CONF_STS_OFF,
+	    FACTS_VIA_ROUTE, DNS_INSECURE, NA, NOPOL, MSG_REQUIRETLS, true,
+	    LEVEL_VERIFY, 0, "requiretls", 1 },
+	{ "REQUIRETLS to an address", CONF_TLS_PREFERRED, OPP, ON,
+	    FACTS_VIA_LITERAL, DNS_INSECURE, NA, NOPOL, MSG_REQUIRETLS, false,
+	    0, REASON_REQUIRETLS_MISSING, "requiretls", 0 },
+	{ "REQUIRETLS wins over the header", CONF_TLS_PREFERRED, OPP, ON, MX,
+	    DNS_SECURE, FACTS_TLSA_ABSENT, ENF, pattern_mx1,
+	    MSG_REQUIRETLS | MSG_TLS_OPTIONAL, true, LEVEL_VERIFY, 0,
+	    "sts-enforce", 1 },
 	/* row 2 */
 	{ "TLS-Required: No lifts a policy", CONF_TLS_PREFERRED, OPP, ON, MX,
 	    DNS_SECURE, FACTS_TLSA_INDETERMINATE, ENF, pattern_mx1,
@@ -261,6 +287,18 @@ static const struct {
 	{ "TLS-Required: No keeps dane = mandatory", CONF_TLS_PREFERRED, MAND,
 	    ON, MX, DNS_SECURE, FACTS_TLSA_ABSENT, NOPOL, MSG_TLS_OPTIONAL,
 	    false, 0, REASON_DANE_REQUIRED, "dane-mandatory", 0 },
+	{ "TLS-Required: No and dane = mandatory: no policy",
+	    CONF_TLS_PREFERRED, MAND, ON, MX, DNS_SECURE, FACTS_TLSA_USABLE,
+	    ENF, pattern_deep, MSG_TLS_OPTIONAL, true, LEVEL_DANE, 0, "dane",
+	    2 },
+	{ "TLS-Required: No and mta_sts = mandatory: no TLSA",
+	    CONF_TLS_PREFERRED, OPP, CONF_STS_MANDATORY, MX, DNS_SECURE,
+	    FACTS_TLSA_INDETERMINATE, ENF, pattern_mx1, MSG_TLS_OPTIONAL, true,
+	    LEVEL_VERIFY, 0, "sts-enforce", 1 },
+	{ "TLS-Required: No and mta_sts = mandatory, which DANE satisfies",
+	    CONF_TLS_PREFERRED, OPP, CONF_STS_MANDATORY, MX, DNS_SECURE,
+	    FACTS_TLSA_USABLE, NOPOL, MSG_TLS_OPTIONAL, true, LEVEL_DANE, 0,
+	    "dane", 2 },
 	/* rows 3 and 4 */
 	{ "a route has no DANE and no STS", CONF_TLS_PREFERRED, OPP, ON,
 	    FACTS_VIA_ROUTE, DNS_INDETERMINATE, FACTS_TLSA_INDETERMINATE, ENF,
@@ -284,10 +322,13 @@ static const struct {
 	    DNS_INSECURE, FACTS_TLSA_USABLE, NOPOL, 0, false, 0,
 	    REASON_DANE_REQUIRED, "dane-mandatory", 0 },
 	{ "usable TLSA", CONF_TLS_PREFERRED, OPP, ON, MX, DNS_SECURE,
-	    FACTS_TLSA_USABLE, NOPOL, 0, true, LEVEL_DANE, 0, "dane", 0 },
+	    FACTS_TLSA_USABLE, NOPOL, 0, true, LEVEL_DANE, 0, "dane", 2 },
+	{ "usable TLSA behind an insecure MX", CONF_TLS_PREFERRED, OPP, ON, MX,
+	    DNS_INSECURE, FACTS_TLSA_USABLE, NOPOL, 0, true, LEVEL_DANE, 0,
+	    "dane", 1 },
 	{ "usable TLSA stands alone", CONF_TLS_REQUIRED_VERIFY, OPP, ON, MX,
 	    DNS_SECURE, FACTS_TLSA_USABLE, ENF, pattern_deep, 0, true,
-	    LEVEL_DANE, 0, "dane", 0 },
+	    LEVEL_DANE, 0, "dane", 2 },
 	{ "unusable TLSA", CONF_TLS_PREFERRED, OPP, ON, MX, DNS_SECURE,
 	    FACTS_TLSA_UNUSABLE, NOPOL, 0, true, LEVEL_ENCRYPT, 0,
 	    "dane-unusable", 0 },
@@ -335,7 +376,7 @@ static const struct {
 	    "sts-mandatory", 0 },
 	{ "mta_sts = mandatory with DANE", CONF_TLS_PREFERRED, OPP,
 	    CONF_STS_MANDATORY, MX, DNS_SECURE, FACTS_TLSA_USABLE, NOPOL, 0,
-	    true, LEVEL_DANE, 0, "dane", 0 },
+	    true, LEVEL_DANE, 0, "dane", 2 },
 };
 
 static void
@@ -381,8 +422,17 @@ host_rows(void **state)
 			    rows[i].name, vh->attempt,
 			    verdict_level_name(vh->level),
 			    reason_word(vh->reason), vh->rule, vh->n_names);
-		assert_int_equal(v->outcome,
-		    rows[i].attempt ? VERDICT_DELIVER : VERDICT_DEFER);
+		/* only what can never be proven fails at once */
+		if (vh->definitive) {
+			assert_int_equal(v->outcome, VERDICT_FAIL);
+			assert_string_equal(v->status, "5.7.10");
+			assert_int_equal(vh->reason, REASON_REQUIRETLS_MISSING);
+		} else {
+			assert_int_equal(v->outcome,
+			    rows[i].attempt ? VERDICT_DELIVER : VERDICT_DEFER);
+		}
+		assert_int_equal(vh->requiretls,
+		    vh->attempt && (rows[i].flags & MSG_REQUIRETLS) != 0);
 		for (k = 0, won = 0; k < vh->n_rules; k++) {
 			assert_non_null(vh->rules[k].source);
 			assert_true(vh->rules[k].text[0] != '\0');
@@ -488,7 +538,9 @@ proof_rows(void **state)
 
 	(void)state;
 	for (i = 0; i < sizeof(proofs) / sizeof(proofs[0]); i++) {
+		struct facts_host h = host("mx1.example.com", 10, 0);
 		struct verdict_host vh = { .attempt = true,
+			.host = &h,
 			.level = proofs[i].level,
 			.n_names = proofs[i].n_names };
 		struct verdict_proof p = { .tls = proofs[i].tls,
@@ -508,6 +560,87 @@ proof_rows(void **state)
 		if (got != proofs[i].want)
 			fail_msg("%s: '%s'", proofs[i].name, reason_word(got));
 	}
+}
+
+/* DANE-39: what another set of records proved is nothing here. */
+static void
+dane_proof_is_of_its_set(void **state)
+{
+	struct facts_host h = host("mx1.example.com", 10, 0);
+	struct verdict_host vh = {
+		.attempt = true, .host = &h, .level = LEVEL_DANE
+	};
+	struct verdict_proof p = { .tls = true,
+		.tls12 = true,
+		.trusted = true,
+		.dane = true,
+		.tlsa_digest = { 1 } };
+
+	(void)state;
+	h.tlsa_digest[0] = 1;
+	assert_int_equal(verdict_satisfied(&vh, &p), REASON_NONE);
+	h.tlsa_digest[31] = 1;
+	assert_int_equal(verdict_satisfied(&vh, &p), REASON_DANE_FAILED);
+}
+
+/* RTLS-07: the keyword is part of the proof, whatever else was proven. */
+static void
+requiretls_must_be_offered(void **state)
+{
+	struct facts_host h = host("mx1.example.com", 10, 0);
+	struct verdict_host vh = { .attempt = true,
+		.host = &h,
+		.level = LEVEL_DANE,
+		.requiretls = true };
+	struct verdict_proof p = { .tls = true, .tls12 = true, .dane = true };
+
+	(void)state;
+	assert_int_equal(verdict_satisfied(&vh, &p), REASON_REQUIRETLS_MISSING);
+	p.requiretls = true;
+	assert_int_equal(verdict_satisfied(&vh, &p), REASON_NONE);
+	p.dane = false;
+	assert_int_equal(verdict_satisfied(&vh, &p), REASON_DANE_FAILED);
+}
+
+/* DANE-36, MIX-07: the base domain under DANE, else the MX host. */
+static void
+sni_is_the_base_domain_under_dane(void **state)
+{
+	struct facts_host h = host("mx1.example.com", 10, 0);
+	struct verdict_host vh = { .host = &h, .level = LEVEL_DANE };
+
+	(void)state;
+	assert_string_equal(verdict_sni(&vh), "mx1.example.com");
+	h.tlsa_base = "real.example.net";
+	assert_string_equal(verdict_sni(&vh), "real.example.net");
+	vh.level = LEVEL_VERIFY;
+	assert_string_equal(verdict_sni(&vh), "mx1.example.com");
+}
+
+/* MIX-03: DANE decides, and the policy that would not let it pass is told. */
+static void
+both_policies_are_told(void **state)
+{
+	struct facts_host h = host("mx1.example.com", 10, 0);
+	struct facts f = facts_of(&h, 1);
+	struct verdict *v;
+
+	(void)state;
+	h.tlsa = FACTS_TLSA_USABLE;
+	h.n_tlsa_rrs = 1;
+	f.sts = (struct facts_sts_policy){
+		.state = FACTS_STS_POLICY, .mode = FACTS_STS_ENFORCE, .id = "7"
+	};
+	assert_int_equal(verdict_make(&preferred, &f, false, 0, &v), 0);
+	assert_int_equal(v->hosts[0].level, LEVEL_DANE);
+	assert_string_equal(v->hosts[0].rules[0].id, "dane");
+	assert_true(v->hosts[0].rules[0].won);
+	/* DANE-17: not as secure delivery to the domain */
+	assert_non_null(strstr(v->hosts[0].rules[0].text, "not secure"));
+	assert_string_equal(v->hosts[0].rules[1].id, "sts-superseded");
+	assert_false(v->hosts[0].rules[1].won);
+	assert_non_null(strstr(v->hosts[0].rules[1].text, "policy 7"));
+	verdict_free(v);
 }
 
 static void
@@ -556,7 +689,8 @@ json_names_what_it_must(void **state)
 		"\"host\":\"mx1.example.com\"", "\"preference\":10",
 		"\"addresses\":[\"0.0.0.0\"]", "\"security\":\"insecure\"",
 		"\"tlsa\":{\"state\":\"usable\",\"records\":[\"3 1 1 abcd\"]}",
-		"\"verdict\":\"attempt\"", "\"level\":\"dane\"", "\"names\":[]",
+		"\"verdict\":\"attempt\"", "\"level\":\"dane\"",
+		"\"names\":[\"mx1.example.com\"]",
 		"\"id\":\"dane\",\"source\":\"RFC 7672 2.2\"", "\"won\":true" };
 	static const uint8_t data[] = { 0xab, 0xcd };
 	struct facts_tlsa_rr rr = { 3, 1, 1, data, 2 };
@@ -597,6 +731,10 @@ main(void)
 		cmocka_unit_test(host_rows),
 		cmocka_unit_test(hosts_are_judged_one_by_one),
 		cmocka_unit_test(proof_rows),
+		cmocka_unit_test(dane_proof_is_of_its_set),
+		cmocka_unit_test(requiretls_must_be_offered),
+		cmocka_unit_test(sni_is_the_base_domain_under_dane),
+		cmocka_unit_test(both_policies_are_told),
 		cmocka_unit_test(a_skipped_host_is_never_satisfied),
 		cmocka_unit_test(json_names_what_it_must),
 		cmocka_unit_test(json_of_a_skipped_host),
