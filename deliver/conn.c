@@ -272,6 +272,15 @@ on_connect(uv_connect_t *req, int status)
 	note_interface(c);
 	report_open(c);
 	c->logged_open = true;
+	/* both ends at one address: this machine, though the settings did not
+	 * tell; a listener on all addresses would take its mail in again */
+	if (address_is_own(c->plan->env->conf, &c->addr,
+		strcmp(c->interface, c->address) == 0)) {
+		report_connect_error(c, "the host is this host itself", "loop");
+		fail(c, REASON_MAIL_LOOP, "4.4.6",
+		    "the host is this host itself", true);
+		return;
+	}
 	(void)uv_tcp_nodelay(&c->tcp, 1); /* slower without, not wrong */
 	r = start_session(c);
 	if (r == PE_CONFIG) {

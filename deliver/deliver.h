@@ -9,6 +9,7 @@
  *	peer_admin.c	 status, metrics, hoststatus, explain
  *	permits.c	 the right to hold one connection
  *	facts.c		 domain -> plan: facts and verdict
+ *	address.c	 addresses that mail may not go to
  *	dest.c		 one destination held: plan, connections, state
  *	conn.c		 one connection: socket, TLS, session, messages
  *	report.c	 the log lines of attempts
@@ -111,6 +112,19 @@ struct gather *gather_start(struct deliver *d, struct env *env,
 bool plan_same_policy(const struct plan *a, const struct plan *b);
 /* No callback follows. NULL is fine. */
 void gather_cancel(struct gather *g);
+
+/* ---- address.c ------------------------------------------------------------------ */
+
+/*
+ * Can anybody listen for mail at these 4 or 16 bytes? Not where they are
+ * unspecified, multicast, broadcast, link-local without a link, or an IPv4
+ * address in IPv6 clothes, which would go round what is said of either family.
+ */
+bool address_usable(const uint8_t *ip, bool v6);
+/* Does one of our own listeners answer at this address and port? here: it is
+ * known to be an address of this machine. */
+bool address_is_own(
+    const struct conf *conf, const union conf_addr *addr, bool here);
 
 /* ---- peer_resolver.c ------------------------------------------------------------- */
 

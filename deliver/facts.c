@@ -538,17 +538,6 @@ on_mx(struct lookup *l, const struct dns_answer *a)
 
 /* ---- addresses ----------------------------------------------------------------------------------- */
 
-/* Nothing listens there for mail of others: unspecified, multicast, broadcast. */
-static bool
-usable_address(const uint8_t *ip, bool v6)
-{
-	static const uint8_t zero[16];
-
-	if (v6)
-		return memcmp(ip, zero, 16) != 0 && ip[0] != 0xff;
-	return ip[0] != 0 && ip[0] < 224;
-}
-
 static void
 set_v4(union conf_addr *a, const uint8_t *ip, uint16_t port)
 {
@@ -590,7 +579,7 @@ on_address(struct lookup *l, const struct dns_answer *a)
 		bool v6 = l->type == DNS_AAAA;
 
 		if (a->rrs[i].data_len != (v6 ? 16u : 4u) ||
-		    !usable_address(ip, v6))
+		    !address_usable(ip, v6))
 			continue;
 		if (v6 && w->n6 < ADDRS_PER_HOST)
 			set_v6(&w->v6[w->n6++], ip, port);
@@ -685,6 +674,37 @@ settle_addresses(struct gather *g)
 	}
 }
 
+/* ---- ourselves ------------------------------------------------------------------------------------ */
+
+/*
+ * A host whose address is one of our listeners is we ourselves, under whatever
+ * name: it and all that are not better go (RFC 5321, 5.1), or mail would come
+ * back until its hops are used up.
+ */
+static void
+drop_own(struct gather *g)
+{
+	const struct facts_host *h;
+	uint32_t rank = UINT32_MAX;
+	size_t i, k, n = 0;
+	bool found = false;
+
+	for (i = 0; i < g->n_work; i++)
+		for (h = &g->hosts[i], k = 0; k < h->n_addrs; k++)
+			if (address_is_own(
+				g->plan->env->conf, &h->addrs[k], false)) {
+				found = true;
+				if (h->rank < rank)
+					rank = h->rank;
+			}
+	if (!found)
+		return;
+	while (n < g->n_hosts && g->hosts[n].rank < rank)
+		n++;
+	g->n_hosts = n;
+	g->plan->loop = g->plan->loop || n == 0;
+}
+
 /* ---- the steps -------------------------------------------------------------------------------------- */
 
 static void
@@ -705,6 +725,9 @@ next_step(struct gather *g)
 			return;
 	}
 	settle_addresses(g);
+	/* a route may lead to ourselves only by mistake; see on_connect() */
+	if (p->facts.via == FACTS_VIA_MX || p->facts.via == FACTS_VIA_IMPLICIT)
+		drop_own(g);
 	finish(g);
 }
 
@@ -725,6 +748,10 @@ set_literal(struct gather *g, struct facts_host *h, const union conf_addr *from)
 	}
 	*a = *from;
 	a->in.sin_port = htons(h->port); /* the same place in both families */
+	if (address_is_own(g->plan->env->conf, a, false)) {
+		h->bad = "the address is this host itself";
+		return;
+	}
 	h->addr = FACTS_ADDR_DATA;
 	h->addrs = a;
 	h->n_addrs = 1;
@@ -745,7 +772,7 @@ start_literal(struct gather *g)
 		return;
 	if (addr_literal_parse(
 		g->plan->domain, strlen(g->plan->domain), &family, ip) < 0 ||
-	    !usable_address(ip, family == AF_INET6)) {
+	    !address_usable(ip, family == AF_INET6)) {
 		h->bad = "no address that mail can go to";
 		return;
 	}

@@ -66,6 +66,8 @@ static struct world {
 	bool starttls;		  /* at .1 it is garbage, at .2 refused */
 	unsigned starttls_at[3];
 	bool two_addresses;
+	bool mapped;	       /* no A, and AAAA is ::ffff:127.0.0.1 */
+	const char *listen_at; /* address of ours, NULL: there is none */
 } w;
 
 #define until(expr)                                       \
@@ -409,6 +411,7 @@ start_queue(void)
 static int
 on_ask(void *peer, struct ipc_msg *m, struct ipc_rd *rd)
 {
+	static const uint8_t mapped[16] = { [10] = 0xff, 0xff, 127, 0, 0, 1 };
 	static const uint8_t here[] = { 127, 0, 0, 1 },
 			     there[] = { 127, 0, 0, 2 };
 	struct dns_rr rr[2] = { { .preference = 10, .host = "mx1.example.com" },
@@ -443,7 +446,11 @@ on_ask(void *peer, struct ipc_msg *m, struct ipc_rd *rd)
 		a.reason = "servfail";
 		a.rrs_len = 0;
 	}
-	if (ask.type == DNS_A) {
+	if (w.mapped && ask.type == DNS_AAAA) {
+		rr[0] = (struct dns_rr){
+			.host = "", .data = mapped, .data_len = 16
+		};
+	} else if (ask.type == DNS_A && !w.mapped) {
 		rr[0] =
 		    (struct dns_rr){ .host = "", .data = here, .data_len = 4 };
 		rr[1] = rr[0];
@@ -451,7 +458,7 @@ on_ask(void *peer, struct ipc_msg *m, struct ipc_rd *rd)
 		a.rrs_len = w.two_addresses ? 2 : 1;
 		if (strcmp(ask.name, "mx2.example.com") == 0)
 			rr[0].data = there;
-	} else if (ask.type == DNS_AAAA) {
+	} else if (ask.type != DNS_MX) {
 		a.kind = DNS_NODATA;
 		a.rrs_len = 0;
 	}
@@ -603,7 +610,7 @@ on_guard(uv_timer_t *t)
 static struct conf *
 settings(const char *destinations, const char *routes)
 {
-	char text[512];
+	char text[512], listener[128] = "";
 	const struct memory_file files[] = { { "postern.conf", text },
 		{ "destinations.conf", destinations },
 		{ "routes.conf", routes }, { NULL, NULL } };
@@ -611,10 +618,14 @@ settings(const char *destinations, const char *routes)
 	struct conf_errors errs = { 0 };
 	struct conf *conf = NULL;
 
+	if (w.listen_at != NULL)
+		(void)snprintf(listener, sizeof(listener),
+		    "[listener l]\naddress = %s:%u\ntls = none\n", w.listen_at,
+		    w.port);
 	(void)snprintf(text, sizeof(text),
 	    "[postern]\n[trust]\nca_file =\n[delivery]\nport = %u\n"
-	    "idle = 60s\n",
-	    w.port);
+	    "idle = 60s\n%s",
+	    w.port, listener);
 	if (conf_load(&src, &errs, &conf) != 0) {
 		conf_errors_print(&errs, "", stderr);
 		fail();
@@ -1080,6 +1091,68 @@ a_host_that_never_takes_mail(void **state)
 	assert_string_equal(w.status, "5.3.2");
 }
 
+/* DNS-08: an MX that leads to our own listener, by whatever name. */
+static void
+an_address_of_our_own(void **state)
+{
+	static const char *const listeners[] = { "127.0.0.1", "0.0.0.0" };
+	unsigned i;
+
+	(void)state;
+	for (i = 0; i < 2; i++) {
+		w.listen_at = listeners[i];
+		reload("", "");
+		offer(1);
+		until(w.releases == i + 1);
+		assert_int_equal(w.states[DEST_FAILED], i + 1);
+		assert_string_equal(w.status, "5.4.6");
+	}
+	assert_int_equal(w.conns, 0);
+}
+
+/* Another one on this machine is none of ours. */
+static void
+an_address_next_to_our_own(void **state)
+{
+	(void)state;
+	w.listen_at = "127.0.0.2";
+	reload("", "");
+	deliver_one();
+	assert_string_equal(w.at, "1");
+}
+
+/* A route that leads here is a mistake, found when it is connected to. */
+static void
+a_route_to_ourselves(void **state)
+{
+	char routes[80];
+
+	(void)state;
+	(void)snprintf(routes, sizeof(routes),
+	    "[example.com]\nhosts = [host.example]:%u\n", w.port);
+	w.listen_at = "127.0.0.1";
+	reload("", routes);
+	w.due = 1;
+	offer(1);
+	until(w.releases == 1);
+	assert_int_equal(w.states[DEST_DOWN], 1);
+	assert_non_null(strstr(w.text, "this host itself"));
+	assert_int_equal(w.mails, 0);
+}
+
+/* An IPv4 address that says it is IPv6 is none that mail goes to. */
+static void
+an_address_of_the_wrong_family(void **state)
+{
+	(void)state;
+	w.mapped = true;
+	offer(1);
+	until(w.releases == 1);
+	assert_int_equal(w.states[DEST_DEFER], 1);
+	assert_string_equal(w.status, "4.4.4");
+	assert_int_equal(w.conns, 0);
+}
+
 /* A policy in force that does not list the host. */
 static struct policy_answer
 enforce_other(void)
@@ -1236,6 +1309,10 @@ main(void)
 		T(each_address_is_tried_with_tls),
 		T(a_host_that_never_takes_mail),
 		T(a_policy_and_a_521_in_clear_text),
+		T(an_address_of_our_own),
+		T(an_address_next_to_our_own),
+		T(a_route_to_ourselves),
+		T(an_address_of_the_wrong_family),
 		T(a_policy_that_leaves_the_host_out),
 		T(a_policy_that_has_changed),
 		T(a_policy_and_no_starttls),

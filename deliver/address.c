@@ -1,0 +1,78 @@
+/*
+ * address.c - addresses that mail may not go to: those of nobody, and our own.
+ *
+ * Called by facts.c for what DNS says and by conn.c for what it got. Pure; what
+ * this machine's addresses are is known from the settings only. Private ones
+ * are fine: relays and test hosts live there.
+ */
+#include "deliver/deliver.h"
+
+#include <string.h>
+
+bool
+address_usable(const uint8_t *ip, bool v6)
+{
+	static const uint8_t zero[16], mapped[12] = { [10] = 0xff, 0xff };
+
+	if (v6)
+		return memcmp(ip, zero, 16) != 0 && ip[0] != 0xff &&
+		    (ip[0] != 0xfe || (ip[1] & 0xc0) != 0x80) &&
+		    memcmp(ip, mapped, 12) != 0;
+	return ip[0] != 0 && ip[0] < 224;
+}
+
+static bool
+same_ip(const union conf_addr *a, const union conf_addr *b)
+{
+	if (a->sa.sa_family != b->sa.sa_family)
+		return false;
+	if (a->sa.sa_family == AF_INET)
+		return a->in.sin_addr.s_addr == b->in.sin_addr.s_addr;
+	return memcmp(&a->in6.sin6_addr, &b->in6.sin6_addr, 16) == 0;
+}
+
+static bool
+is_any(const union conf_addr *a)
+{
+	return a->sa.sa_family == AF_INET
+	    ? a->in.sin_addr.s_addr == htonl(INADDR_ANY)
+	    : IN6_IS_ADDR_UNSPECIFIED(&a->in6.sin6_addr);
+}
+
+/* An address that this machine has, as far as the settings tell. */
+static bool
+is_local(const struct conf *conf, const union conf_addr *a)
+{
+	size_t i;
+
+	if (a->sa.sa_family == AF_INET
+		? ntohl(a->in.sin_addr.s_addr) >> 24 == 127
+		: IN6_IS_ADDR_LOOPBACK(&a->in6.sin6_addr))
+		return true;
+	for (i = 0; i < conf->n_gateways; i++)
+		if (same_ip(&conf->gateways[i].ipv4, a) ||
+		    same_ip(&conf->gateways[i].ipv6, a))
+			return true;
+	return false;
+}
+
+bool
+address_is_own(const struct conf *conf, const union conf_addr *a, bool here)
+{
+	size_t i, k;
+
+	for (i = 0; i < conf->n_listeners; i++)
+		for (k = 0; k < conf->listeners[i].address.n; k++) {
+			const union conf_addr *l =
+			    &conf->listeners[i].address.v[k];
+
+			/* the port is at the same place in both families */
+			if (l->sa.sa_family != a->sa.sa_family ||
+			    l->in.sin_port != a->in.sin_port)
+				continue;
+			if (same_ip(l, a) ||
+			    (is_any(l) && (here || is_local(conf, a))))
+				return true;
+		}
+	return false;
+}
