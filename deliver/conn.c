@@ -371,10 +371,10 @@ on_write(uv_write_t *req, int status)
 	buf_reset(&c->wire, 2 * (size_t)SESSION_OUT_MARK);
 	if (c->state == CONN_CLOSING)
 		return;
-	if (status < 0) {
-		/* what it said before is still read; the end of that tells */
-		session_lost(c->session, uv_strerror(status));
-	}
+	/* what it said before, perhaps why, is still to be read; the end of
+	 * that tells the session */
+	if (status < 0)
+		c->write_failed = true;
 	drive(c);
 }
 
@@ -428,7 +428,7 @@ send_wire(struct conn *c, bool last)
 		b = uv_buf_init(
 		    (char *)buf_data(&c->wire), (unsigned)buf_len(&c->wire));
 		n = uv_try_write((uv_stream_t *)&c->tcp, &b, 1);
-		/* an error comes again below, and is told by on_write() */
+		/* an error comes again below, and is seen by on_write() */
 		if (n > 0) {
 			c->d->n.bytes += (uint64_t)n;
 			buf_drop(&c->wire, (size_t)n);
@@ -454,6 +454,8 @@ flush(struct conn *c)
 {
 	int turns, r;
 
+	if (c->write_failed)
+		return;
 	for (turns = 1; !c->writing && c->session != NULL; turns++) {
 		if (!fill_wire(c)) {
 			session_lost(
@@ -466,7 +468,7 @@ flush(struct conn *c)
 		/* a large message on a fast line lets others have a turn */
 		r = send_wire(c, turns == FLUSH_TURNS);
 		if (r < 0) {
-			session_lost(c->session, uv_strerror(r));
+			c->write_failed = true;
 			return;
 		}
 	}

@@ -294,7 +294,8 @@ struct conn {
 	uv_timer_t timer;
 	uv_connect_t connect_req;
 	uv_write_t write_req;
-	bool tcp_open, writing, read_stopped, logged_open;
+	bool tcp_open, writing, logged_open;
+	bool write_failed; /* nothing goes out any more; it is still read */
 	unsigned handles;	/* not closed yet */
 	struct buf plain, wire; /* clear text that waits; bytes being written */
 	char interface[64], address[64];
