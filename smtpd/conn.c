@@ -207,6 +207,15 @@ on_closed(uv_handle_t *handle)
 	smtpd_check_drained(d);
 }
 
+/* What the session will not take any more; a password may be in it. */
+static void
+forget_rest(struct conn *c)
+{
+	if (buf_len(&c->rest) > 0)
+		explicit_bzero(buf_data(&c->rest), buf_len(&c->rest));
+	buf_reset(&c->rest, 0);
+}
+
 /* From anywhere; c is gone at the next turn of the loop. */
 static void
 conn_close(struct conn *c)
@@ -233,7 +242,7 @@ conn_close(struct conn *c)
 	assert(c->sub == NULL && c->job == NULL);
 	tls_free(c->tls);
 	c->tls = NULL;
-	buf_done(&c->rest);
+	forget_rest(c);
 	if (c->limit != NULL)
 		limits_drop(&d->limits, c->limit);
 	site_unref(c->site);
@@ -437,9 +446,12 @@ to_session(struct conn *c, const uint8_t *data, size_t len)
 static void
 from_rest(struct conn *c)
 {
+	bool secret = session_secret_may_come(c->s);
 	size_t used =
 	    session_input(c->s, buf_data(&c->rest), buf_len(&c->rest));
 
+	if (secret)
+		explicit_bzero(buf_data(&c->rest), used);
 	buf_drop(&c->rest, used);
 	if (buf_len(&c->rest) == 0)
 		buf_reset(&c->rest, 0);
@@ -450,8 +462,9 @@ from_rest(struct conn *c)
 static int
 from_tls(struct conn *c)
 {
-	ssize_t n = tls_read(c->tls, c->d->plain_buf, PLAIN_BUF);
-	bool ok;
+	uint8_t *data = c->d->plain_buf;
+	ssize_t n = tls_read(c->tls, data, PLAIN_BUF);
+	bool secret = session_secret_may_come(c->s), ok;
 
 	if (n == 0)
 		return 0;
@@ -460,9 +473,9 @@ from_tls(struct conn *c)
 		    c, n == PE_GONE ? "client ended TLS" : tls_error(c->tls));
 		return -1;
 	}
-	ok = to_session(c, c->d->plain_buf, (size_t)n);
-	if (ok && session_take_secret(c->s))
-		explicit_bzero(c->d->plain_buf, (size_t)n);
+	ok = to_session(c, data, (size_t)n);
+	if (secret)
+		explicit_bzero(data, (size_t)n);
 	return ok ? 1 : -1;
 }
 
@@ -490,7 +503,7 @@ work(struct conn *c)
 				return false;
 			if (c->writing)
 				return true;
-			buf_reset(&c->rest, 0);
+			forget_rest(c);
 			return start_tls(c);
 		}
 		if (want == SESSION_FLUSH) {
@@ -608,7 +621,7 @@ linger(struct conn *c)
 	c->stage = CONN_LINGER;
 	c->deadline_ms =
 	    clock_mono_ms() + (c->d->draining ? LINGER_DRAIN_MS : LINGER_MS);
-	buf_reset(&c->rest, 0);
+	forget_rest(c);
 	if (uv_shutdown(&c->shutdown, (uv_stream_t *)&c->tcp, on_shutdown) < 0)
 		conn_close(c);
 }

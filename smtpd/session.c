@@ -128,12 +128,9 @@ session_messages(const struct session *s)
 }
 
 bool
-session_take_secret(struct session *s)
+session_secret_may_come(const struct session *s)
 {
-	bool secret = s->secret;
-
-	s->secret = false;
-	return secret;
+	return (s->offered & SMTP_EXT_AUTH) != 0 && !s->authenticated;
 }
 
 /* ---- replies --------------------------------------------------------------- */
@@ -325,6 +322,15 @@ session_new(const struct session_client *client, const struct session_ops *ops,
 	return 0;
 }
 
+static void
+forget_line(struct session *s)
+{
+	/* all of it: AUTH may have succeeded just now */
+	if ((s->offered & SMTP_EXT_AUTH) != 0 && buf_len(&s->line) > 0)
+		explicit_bzero(buf_data(&s->line), buf_len(&s->line));
+	buf_reset(&s->line, 0);
+}
+
 void
 session_free(struct session *s)
 {
@@ -333,7 +339,7 @@ session_free(struct session *s)
 	if (s->state == SS_AUTH_WAIT)
 		s->ops->auth_cancel(s->arg);
 	session_txn_end(s, NULL);
-	buf_done(&s->line);
+	forget_line(s);
 	buf_done(&s->out);
 	free(s->helo);
 	free(s->user);
@@ -396,14 +402,6 @@ line_max(const struct session *s)
 	    : SMTP_LINE_PATH_MAX;
 }
 
-static void
-forget_line(struct session *s)
-{
-	if (s->secret && buf_len(&s->line) > 0)
-		explicit_bzero(buf_data(&s->line), buf_len(&s->line));
-	buf_reset(&s->line, 0);
-}
-
 /* Refuse the line whose bytes up to p[used) were read; what follows of it is
  * thrown away unless a CRLF ended it just now. */
 static void
@@ -434,13 +432,14 @@ take_line(struct session *s, const uint8_t *p, size_t len)
 	size_t used = lf == NULL ? len : (size_t)(lf - p) + 1;
 	size_t n = buf_len(&s->line) + used;
 
-	if (s->state == SS_AUTH_LINE)
-		s->secret = true;
 	if (n > line_max(s) + 2) {
 		bad_line(s, p, used, "Line too long");
 		return used;
 	}
 	if (lf == NULL || buf_len(&s->line) > 0) {
+		/* a buffer that grows leaves copies of a password behind */
+		if (session_secret_may_come(s) && buf_len(&s->line) == 0)
+			(void)buf_room(&s->line, line_max(s) + 2);
 		if (buf_put(&s->line, p, used) < 0) {
 			session_hang_up(
 			    s, SMTP_STATUS(4, 3, 0), "Out of memory");

@@ -158,8 +158,10 @@ void session_lost(struct session *s, const char *why);
  * now; only what the queue has in hand is waited for in any case. */
 void session_drain(struct session *s, bool now);
 
-/* Something secret was in the last input: the caller wipes its copy. */
-bool session_take_secret(struct session *s);
+/* May a password be in what the client sends now? AUTH is offered and has not
+ * succeeded. Asked before session_input(); the caller then wipes its copies,
+ * whatever the session took of them. */
+bool session_secret_may_come(const struct session *s);
 
 /* For ADM_STATUS and tests. */
 bool session_in_transaction(const struct session *s);

@@ -560,8 +560,6 @@ session_command(struct session *s, const char *line, size_t len)
 
 	r = smtp_command_parse(line, len, s->offered,
 	    s->txn != NULL && (s->txn->flags & MSG_SMTPUTF8) != 0, &cmd, &no);
-	if (cmd.verb == SMTP_VERB_AUTH)
-		s->secret = true;
 	/* the timer of the next command; handlers that go elsewhere set theirs
 	 */
 	session_set_state(s, SS_COMMAND);

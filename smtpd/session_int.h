@@ -87,7 +87,6 @@ struct session {
 	bool more;	   /* input stands behind the line in hand */
 	bool data_refused; /* DATA got no 354 (SMUG-06) */
 	bool skip_cr;	   /* the last byte thrown away was CR */
-	bool secret;
 	uint8_t auth_step; /* session_auth.c */
 	unsigned errors, junk, auth_failures;
 	uint64_t messages;

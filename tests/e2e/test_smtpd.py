@@ -6,6 +6,7 @@ reload, drain, and the loss of peers.
 import contextlib
 import json
 import os
+import re
 import resource
 import select
 import socket
@@ -429,6 +430,67 @@ def ten_thousand_idle(d):
             c.close()
 
 
+def writable_memory(pid):
+    """All bytes that the process could have written."""
+    out = []
+    with open("/proc/%d/maps" % pid) as maps, open("/proc/%d/mem" % pid, "rb", 0) as mem:
+        for line in maps:
+            where, rights, _, _, _, *name = line.split()
+            if rights[:2] == "rw" and name[:1] not in (["[vvar]"], ["[vsyscall]"]):
+                start, end = (int(x, 16) for x in where.split("-"))
+                with contextlib.suppress(OSError, ValueError):
+                    mem.seek(start)
+                    out.append(mem.read(end - start))
+    return out
+
+
+def passwords_do_not_stay(d):
+    """However it came, pipelined, in pieces or cut off: no copy of a password is left in memory."""
+    if child.MODE in ("asan", "tsan"):
+        return  # freed memory is kept on purpose there
+    import base64
+    with smtpd(d, "relay_from = 10.0.0.0/8\nauth = offered\nauth_file = %s/users\n" % d) as s:
+        secret = "Zq8-%s" % os.urandom(12).hex()
+        with open(d + "/users", "a") as f:
+            f.write("otto:%s\n" % password_hash(secret))
+        assert s.reload(settings(d, "relay_from = 10.0.0.0/8\nauth = offered\nauth_file = %s/users\n" % d))
+        right = base64.b64encode(b"\0otto\0" + secret.encode())
+        wrong = base64.b64encode(b"\0anna\0x")
+
+        def inside():
+            c = Dialogue(s.at)
+            c.hello()
+            c.starttls()
+            c.cmd("EHLO client.invalid", 250)
+            return c
+
+        def no_copy():
+            memory = writable_memory(s.proc.pid)
+            assert sum(m.count(b"gw1.example.net") for m in memory) > 0  # this does look
+            for what in (right[10:-4], secret.encode()):
+                equal((what, sum(m.count(what) for m in memory)), (what, 0))
+        c = inside()  # behind another one that is checked, and in the middle of much
+        pad = b"NOOP\r\n" * 400
+        c.send(b"AUTH PLAIN " + wrong + b"\r\n" + pad + b"AUTH PLAIN " + right + b"\r\n" + pad)
+        c.expect(535)
+        for code in [250] * 400 + [235] + [250] * 400:
+            c.expect(code)
+        no_copy()
+        p = inside()  # a byte at a time
+        for byte in b"AUTH PLAIN " + right:
+            p.send(bytes([byte]))
+        p.send(b"\r\n").expect(235)
+        no_copy()
+        cut = inside()  # cut off within the line, and behind one that is checked
+        cut.send(b"AUTH PLAIN " + right)
+        cut.close()
+        cut = inside()
+        cut.send(b"AUTH PLAIN " + wrong + b"\r\n" + pad + b"AUTH PLAIN " + right)
+        cut.close()
+        poll(lambda: len(re.findall(r"ICID \d+ close$", s.log(), re.M)) == 2, 20, "the clients to be gone")
+        no_copy()
+
+
 # ---- the queue ----
 
 def queue_refuses(d):
@@ -682,5 +744,5 @@ def admin(d):
 child.run([every_way_in, client_certificate, half_closed_client, pipelining_many, slow_bytes_over_tls,
            behind_starttls, smuggling, garbage, reads_nothing, timeouts, connection_limits, limits_of_the_node,
            one_process_counts_itself, no_descriptors,
-           as_many_as_fit, ten_thousand_idle, queue_refuses, slow_queue_slows_clients,
+           as_many_as_fit, passwords_do_not_stay, ten_thousand_idle, queue_refuses, slow_queue_slows_clients,
            aborts_find_no_place, queue_dies, late_answer, queue_breaks_the_rules, no_numbers, reload, drain, drain_deadline, supervisor_dies, admin], "smtpd")
