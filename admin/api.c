@@ -197,8 +197,7 @@ want_body(struct work *w, const char *const *known)
 		(void)bad(w, text);
 		return NULL;
 	}
-	json_object_foreach(doc, key, value)
-	{
+	json_object_foreach(doc, key, value) {
 		for (i = 0; known[i] != NULL; i++)
 			if (strcmp(known[i], key) == 0)
 				break;

@@ -549,7 +549,7 @@ too_many(const struct front *f, const uint8_t key[CLIENT_KEY_LEN], bool has_ip)
 	if (!has_ip)
 		return false;
 	LIST_FOREACH(c, &f->conns, link)
-	n += memcmp(c->key, key, CLIENT_KEY_LEN) == 0;
+		n += memcmp(c->key, key, CLIENT_KEY_LEN) == 0;
 	return n >= FRONT_CONNS_PER_CLIENT;
 }
 
@@ -711,5 +711,5 @@ front_free(struct front *f)
 	uv_close((uv_handle_t *)&f->poll, on_front_closed);
 	uv_close((uv_handle_t *)&f->pause, on_front_closed);
 	LIST_FOREACH(c, &f->conns, link)
-	conn_close(c);
+		conn_close(c);
 }

@@ -119,8 +119,8 @@ fail_calls_of(struct owner *ow, const char *text)
 	/* a callback may start and cancel calls: look again each time */
 	do {
 		TAILQ_FOREACH(call, &ow->owners->calls, link)
-		if (call->owner == ow)
-			break;
+			if (call->owner == ow)
+				break;
 		if (call != NULL)
 			finish(call, 503, text);
 	} while (call != NULL);
@@ -136,8 +136,8 @@ on_timer(uv_timer_t *timer)
 
 	do {
 		TAILQ_FOREACH(call, &o->calls, link)
-		if (call->deadline_ms <= now)
-			break;
+			if (call->deadline_ms <= now)
+				break;
 		if (call != NULL) {
 			o->timeouts++;
 			(void)snprintf(text, sizeof(text),
@@ -159,8 +159,8 @@ arm(struct owners *o)
 	if (o->stopping)
 		return;
 	TAILQ_FOREACH(call, &o->calls, link)
-	if (call->deadline_ms < next)
-		next = call->deadline_ms;
+		if (call->deadline_ms < next)
+			next = call->deadline_ms;
 	if (next == INT64_MAX)
 		(void)uv_timer_stop(o->timer);
 	else
@@ -176,8 +176,8 @@ find_call(struct owners *o, const struct owner *ow, uint64_t req_id)
 	struct owner_call *call;
 
 	TAILQ_FOREACH(call, &o->calls, link)
-	if (call->req_id == req_id)
-		return call->owner == ow ? call : NULL;
+		if (call->req_id == req_id)
+			return call->owner == ow ? call : NULL;
 	return NULL;
 }
 

@@ -249,7 +249,8 @@ health_finish(struct admin *a, struct http_req *req, struct ask *ask)
 	size_t i;
 
 	/* whoever can reach this is not told more than who is up */
-	json_array_foreach(list, i, p)(void) json_object_del(p, "status");
+	json_array_foreach(list, i, p)
+		(void)json_object_del(p, "status");
 	reply_json(req, up ? 200 : 503,
 	    json_pack("{s:s, s:o}", "status", up ? "ok" : "degraded",
 		"processes", list));
@@ -334,8 +335,8 @@ status_finish(
 	}
 	list = processes(a, ask, &up);
 	if (!detail)
-		json_array_foreach(list, i, p)(void)
-		    json_object_del(p, "status");
+		json_array_foreach(list, i, p)
+			(void)json_object_del(p, "status");
 	doc = json_pack("{s:s, s:s, s:s, s:I, s:s, s:o, s:o, s:o, s:o, s:o}",
 	    "version", POSTERN_VERSION, "hostname", a->hostname, "time",
 	    clock_format_rfc3339(clock_now_ms(), now, sizeof(now)), "uptime_s",

@@ -118,8 +118,7 @@ destination(json_t *host, json_t *gateway)
 	json_t *list = json_object_get(host, "destinations"), *d;
 	size_t i;
 
-	json_array_foreach(list, i, d)
-	{
+	json_array_foreach(list, i, d) {
 		json_t *at = json_object_get(d, "gateway");
 
 		if (!json_is_string(gateway) || json_equal(at, gateway))

@@ -36,8 +36,7 @@ show_flat(FILE *out, const char *label, json_t *obj, const char *absent)
 		free(text);
 		return;
 	}
-	json_object_foreach(obj, key, v)
-	{
+	json_object_foreach(obj, key, v) {
 		char *text = show_value(v);
 
 		(void)fprintf(out, "%s%s %s", sep, key, text);
@@ -59,8 +58,7 @@ show_rules(FILE *out, const json_t *host)
 	if (json_array_size(rules) == 0)
 		return;
 	t = show_table_new(cols, 4);
-	json_array_foreach(rules, i, r)
-	{
+	json_array_foreach(rules, i, r) {
 		show_cell_text(t,
 		    json_is_true(json_object_get(r, "won")) ? "won" : "lost");
 		show_cell(t, show_value(json_object_get(r, "id")));
@@ -127,9 +125,9 @@ show(FILE *out, json_t *doc)
 	show_tree(out, 2, json_object_get(doc, "control"));
 	show_flat(out, "MTA-STS", json_object_get(doc, "sts"), "-");
 	json_array_foreach(json_object_get(doc, "limits"), i, h)
-	    show_flat(out, i == 0 ? "limits" : "", h, "-");
+		show_flat(out, i == 0 ? "limits" : "", h, "-");
 	json_array_foreach(json_object_get(doc, "hosts"), i, h)
-	    show_host(out, h);
+		show_host(out, h);
 }
 
 int

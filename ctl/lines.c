@@ -37,8 +37,7 @@ fields_fit(json_t *doc, const struct ctl_field *fields, char why[WHY_MAX])
 	const char *key;
 	json_t *value;
 
-	json_object_foreach(doc, key, value)
-	{
+	json_object_foreach(doc, key, value) {
 		if (strcmp(key, "id") == 0)
 			continue;
 		f = find_field(fields, key);

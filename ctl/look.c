@@ -143,7 +143,8 @@ show_counters(FILE *out, const json_t *doc, bool detail)
 	size_t i;
 
 	if (detail)
-		json_object_foreach(all, key, v) counter_row(t, doc, key, key);
+		json_object_foreach(all, key, v)
+			counter_row(t, doc, key, key);
 	else
 		for (i = 0; i < N(known_counters); i++)
 			if (json_object_get(all, known_counters[i].key) != NULL)
@@ -163,8 +164,7 @@ show_gauges(FILE *out, const json_t *doc)
 	const json_t *v;
 	const char *key;
 
-	json_object_foreach(json_object_get(doc, "gauges"), key, v)
-	{
+	json_object_foreach(json_object_get(doc, "gauges"), key, v) {
 		if (strncmp(key, "postern_up{", 11) == 0)
 			continue; /* the processes stand above */
 		show_cell_text(t, key);
@@ -214,8 +214,7 @@ show_processes(FILE *out, const json_t *doc)
 	const json_t *p;
 	size_t i;
 
-	json_array_foreach(json_object_get(doc, "processes"), i, p)
-	{
+	json_array_foreach(json_object_get(doc, "processes"), i, p) {
 		show_cell(t, show_value(json_object_get(p, "process")));
 		show_cell(t, show_value(json_object_get(p, "instance")));
 		if (json_is_true(json_object_get(p, "up")))
@@ -234,8 +233,7 @@ show_own_views(FILE *out, const json_t *doc)
 	const json_t *p;
 	size_t i;
 
-	json_array_foreach(json_object_get(doc, "processes"), i, p)
-	{
+	json_array_foreach(json_object_get(doc, "processes"), i, p) {
 		char *name = show_value(json_object_get(p, "process"));
 		char *no = show_value(json_object_get(p, "instance"));
 
@@ -448,8 +446,7 @@ show_errors(struct ctl *ctl, const json_t *doc)
 	const json_t *e;
 	size_t i;
 
-	json_array_foreach(json_object_get(doc, "errors"), i, e)
-	{
+	json_array_foreach(json_object_get(doc, "errors"), i, e) {
 		char *p = show_value(json_object_get(e, "process"));
 		char *t = show_value(json_object_get(e, "text"));
 
@@ -473,19 +470,17 @@ cmd_hoststatus(struct ctl *ctl, const struct args *a)
 		return code;
 	show_line(
 	    ctl->out, LABEL_WIDTH, "domain", json_object_get(doc, "domain"));
-	json_array_foreach(json_object_get(doc, "destinations"), i, d)
-	{
+	json_array_foreach(json_object_get(doc, "destinations"), i, d) {
 		(void)fputs("\nqueue\n", ctl->out);
 		show_tree(ctl->out, 2, d);
 	}
 	json_array_foreach(json_object_get(doc, "workers"), i, w)
-	    json_array_foreach(json_object_get(w, "destinations"), k, d)
-	{
-		(void)fputc('\n', ctl->out);
-		show_line(
-		    ctl->out, 0, "deliver", json_object_get(w, "instance"));
-		show_tree(ctl->out, 2, d);
-	}
+		json_array_foreach(json_object_get(w, "destinations"), k, d) {
+			(void)fputc('\n', ctl->out);
+			show_line(ctl->out, 0, "deliver",
+			    json_object_get(w, "instance"));
+			show_tree(ctl->out, 2, d);
+		}
 	show_errors(ctl, doc);
 	json_decref(doc);
 	return CTL_DONE;
@@ -552,8 +547,7 @@ show_recipients_of(struct ctl *ctl, const json_t *doc)
 	const json_t *r;
 	size_t i;
 
-	json_array_foreach(json_object_get(doc, "recipients"), i, r)
-	{
+	json_array_foreach(json_object_get(doc, "recipients"), i, r) {
 		char *rid = show_value(json_object_get(r, "rid"));
 		char *address = show_value(json_object_get(r, "address"));
 

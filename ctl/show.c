@@ -72,8 +72,7 @@ put_value(FILE *f, const json_t *v)
 	case JSON_ARRAY:
 		if (json_array_size(v) == 0)
 			(void)fputs("-", f);
-		json_array_foreach(v, i, item)
-		{
+		json_array_foreach(v, i, item) {
 			if (i > 0)
 				(void)fputs(", ", f);
 			put_value(f, item);
@@ -145,8 +144,10 @@ label_width(json_t *obj)
 	const char *key;
 	int n = 0;
 
-	json_object_foreach(obj, key, v) if (!json_is_object(v) &&
-	    !has_objects(v) && (int)strlen(key) > n) n = (int)strlen(key);
+	json_object_foreach(obj, key, v)
+		if (!json_is_object(v) && !has_objects(v) &&
+		    (int)strlen(key) > n)
+			n = (int)strlen(key);
 	return n > 40 ? 40 : n;
 }
 
@@ -169,15 +170,13 @@ show_tree(FILE *out, int indent, json_t *obj)
 	json_t *v, *item;
 	size_t i;
 
-	json_object_foreach(obj, key, v)
-	{
+	json_object_foreach(obj, key, v) {
 		if (json_is_object(v)) {
 			put_label(out, indent, 0, key);
 			(void)fputc('\n', out);
 			show_tree(out, indent + 2, v);
 		} else if (has_objects(v)) {
-			json_array_foreach(v, i, item)
-			{
+			json_array_foreach(v, i, item) {
 				put_label(out, indent, 0, key);
 				(void)fprintf(out, " %zu\n", i + 1);
 				show_tree(out, indent + 2, item);

@@ -72,9 +72,9 @@ cmd_sts_list(struct ctl *ctl, const struct args *a)
 	if (doc == NULL)
 		return code;
 	t = show_table_new(cols, 6);
-	json_array_foreach(
-	    json_object_get(doc, "policies"), i, p) for (k = 0; k < 6; k++)
-	    show_cell(t, show_value(json_object_get(p, keys[k])));
+	json_array_foreach(json_object_get(doc, "policies"), i, p)
+		for (k = 0; k < 6; k++)
+			show_cell(t, show_value(json_object_get(p, keys[k])));
 	show_table_print(t, ctl->out, 0);
 	if (json_is_true(json_object_get(doc, "truncated")))
 		(void)fputs("there are more: --after the last one\n", ctl->out);

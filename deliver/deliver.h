@@ -296,7 +296,7 @@ struct conn {
 	uv_write_t write_req;
 	bool tcp_open, writing, logged_open;
 	bool write_failed; /* nothing goes out any more; it is still read */
-	unsigned handles;	/* not closed yet */
+	unsigned handles;  /* not closed yet */
 	struct buf plain, wire; /* clear text that waits; bytes being written */
 	char interface[64], address[64];
 	uint16_t port;

@@ -25,8 +25,8 @@ dest_find(struct deliver *d, uint64_t id)
 	struct dest *dst;
 
 	LIST_FOREACH(dst, &d->by_id[id % DEST_BUCKETS], bucket)
-	if (dst->id == id)
-		return dst;
+		if (dst->id == id)
+			return dst;
 	return NULL;
 }
 
@@ -357,8 +357,8 @@ good_others(const struct dest *dst, const struct conn *self)
 	uint32_t n = 0;
 
 	LIST_FOREACH(c, &dst->conns, link)
-	if (c != self && conn_is_good(c))
-		n++;
+		if (c != self && conn_is_good(c))
+			n++;
 	return n;
 }
 
@@ -448,8 +448,7 @@ dest_reload(struct deliver *d)
 	struct dest *dst;
 	struct conn *c, *next;
 
-	LIST_FOREACH(dst, &d->dests, all)
-	{
+	LIST_FOREACH(dst, &d->dests, all) {
 		gather_cancel(dst->gather); /* it asks by the old ones */
 		dst->gather = NULL;
 		if (dst->plan != NULL)
@@ -617,9 +616,9 @@ spare_host(struct dest *dst, const struct conn *self)
 	const struct conn *c;
 
 	LIST_FOREACH(c, &dst->conns, link)
-	if (c != self && c->plan == self->plan && c->host == self->host &&
-	    conn_is_good(c))
-		break;
+		if (c != self && c->plan == self->plan &&
+		    c->host == self->host && conn_is_good(c))
+			break;
 	if (c == NULL)
 		return false;
 	dst->cap_max = good_others(dst, self);

@@ -37,10 +37,10 @@ make_room(struct deliver *d)
 	if (d->n_memos < MEMOS_MAX)
 		return;
 	TAILQ_FOREACH(m, &d->memos, lru)
-	if (m->held == 0) {
-		forget(d, m);
-		return;
-	}
+		if (m->held == 0) {
+			forget(d, m);
+			return;
+		}
 }
 
 struct memo *
@@ -49,8 +49,9 @@ memo_hold(struct deliver *d, const char *domain, const char *gateway)
 	struct memo *m;
 
 	LIST_FOREACH(m, &d->memo_buckets[bucket_of(domain)], bucket)
-	if (strcmp(m->domain, domain) == 0 && strcmp(m->gateway, gateway) == 0)
-		break;
+		if (strcmp(m->domain, domain) == 0 &&
+		    strcmp(m->gateway, gateway) == 0)
+			break;
 	if (m == NULL) {
 		make_room(d);
 		m = calloc(1, sizeof(*m));

@@ -164,8 +164,8 @@ conns_of(struct deliver *d, const struct memo *m)
 	uint32_t n = 0;
 
 	LIST_FOREACH(dst, &d->dests, all)
-	if (dst->memo == m)
-		n += dst->n_conns;
+		if (dst->memo == m)
+			n += dst->n_conns;
 	return n;
 }
 
@@ -182,8 +182,7 @@ on_hoststatus(struct admin_peer *p, uint64_t req_id, const struct adm_call *m)
 	json_put_obj(&j, NULL);
 	json_put_str(&j, "domain", m->args[0]);
 	json_put_arr(&j, "destinations");
-	TAILQ_FOREACH(memo, &p->d->memos, lru)
-	{
+	TAILQ_FOREACH(memo, &p->d->memos, lru) {
 		if (strcmp(memo->domain, m->args[0]) != 0)
 			continue;
 		json_put_obj(&j, NULL);
@@ -305,8 +304,9 @@ state_of(struct deliver *d, const char *domain, const char *gateway)
 	const struct memo *m;
 
 	TAILQ_FOREACH(m, &d->memos, lru)
-	if (strcmp(m->domain, domain) == 0 && strcmp(m->gateway, gateway) == 0)
-		return m->state;
+		if (strcmp(m->domain, domain) == 0 &&
+		    strcmp(m->gateway, gateway) == 0)
+			return m->state;
 	return "unknown";
 }
 

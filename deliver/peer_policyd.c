@@ -126,8 +126,8 @@ find(struct policyd_peer *p, uint64_t id)
 	struct want *w;
 
 	TAILQ_FOREACH(w, &p->wants, link)
-	if (w->id == id)
-		return w;
+		if (w->id == id)
+			return w;
 	return NULL;
 }
 
@@ -137,8 +137,8 @@ send_waiting(struct policyd_peer *p)
 	struct want *w;
 
 	TAILQ_FOREACH(w, &p->wants, link)
-	if (!w->sent)
-		send_want(p, w);
+		if (!w->sent)
+			send_want(p, w);
 }
 
 static int
@@ -172,8 +172,7 @@ on_down(void *peer, int why, const char *text)
 	ipc_chan_free(p->chan);
 	p->chan = NULL;
 	p->n_sent = 0;
-	TAILQ_FOREACH(w, &p->wants, link)
-	{
+	TAILQ_FOREACH(w, &p->wants, link) {
 		w->sent = false; /* its successor is asked */
 		w->until_ms = clock_mono_ms() + AWAY_MS;
 	}

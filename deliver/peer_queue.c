@@ -187,9 +187,9 @@ waits_for_dcid(struct deliver *d)
 	struct conn *c;
 
 	LIST_FOREACH(dst, &d->dests, all)
-	LIST_FOREACH(c, &dst->conns, link)
-	if (c->state == CONN_DCID)
-		return c;
+		LIST_FOREACH(c, &dst->conns, link)
+			if (c->state == CONN_DCID)
+				return c;
 	return NULL;
 }
 
@@ -255,8 +255,8 @@ pulling(struct deliver *d, uint64_t req_id)
 	struct conn *c;
 
 	LIST_FOREACH(c, &d->pulls[req_id % DEST_BUCKETS], pulls)
-	if (c->pull_req == req_id)
-		return c;
+		if (c->pull_req == req_id)
+			return c;
 	return NULL;
 }
 

@@ -144,8 +144,8 @@ find(struct resolver_peer *p, uint64_t id)
 
 	/* answers come nearly in order */
 	TAILQ_FOREACH(a, &p->asks, link)
-	if (a->id == id)
-		return a;
+		if (a->id == id)
+			return a;
 	return NULL;
 }
 
@@ -155,8 +155,7 @@ send_waiting(struct resolver_peer *p)
 	struct ask *a;
 	uint32_t n = 0;
 
-	TAILQ_FOREACH(a, &p->asks, link)
-	{
+	TAILQ_FOREACH(a, &p->asks, link) {
 		if (++n > RESOLVE_IN_FLIGHT_MAX / 2)
 			break;
 		if (!a->sent)
@@ -199,7 +198,7 @@ on_up(void *peer)
 	struct ask *a;
 
 	TAILQ_FOREACH(a, &p->asks, link)
-	a->sent = false;
+		a->sent = false;
 	send_waiting(p);
 }
 
@@ -212,7 +211,7 @@ on_down(void *peer, int why, const char *text)
 	ipc_chan_free(p->chan);
 	p->chan = NULL;
 	TAILQ_FOREACH(a, &p->asks, link)
-	a->sent = false;
+		a->sent = false;
 	if (why != PE_GONE)
 		child_peer_broken(
 		    p->d->child, ROLE_RESOLVER, p->instance, text);

@@ -137,8 +137,8 @@ waiting(struct deliver *d, uint64_t req_id)
 	struct conn *c;
 
 	LIST_FOREACH(c, &d->permit_waits[req_id % DEST_BUCKETS], waits)
-	if (c->permit_req == req_id)
-		return c;
+		if (c->permit_req == req_id)
+			return c;
 	return NULL;
 }
 

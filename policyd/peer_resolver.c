@@ -159,8 +159,8 @@ find(struct resolver_peer *p, uint64_t id)
 
 	/* answers come nearly in order */
 	TAILQ_FOREACH(a, &p->asks, link)
-	if (a->id == id)
-		return a;
+		if (a->id == id)
+			return a;
 	return NULL;
 }
 
@@ -199,8 +199,8 @@ on_up(void *peer)
 	struct ask *a;
 
 	TAILQ_FOREACH(a, &app->resolver.asks, link)
-	if (strlen(a->name) <= DNS_NAME_MAX)
-		send_ask(&app->resolver, a);
+		if (strlen(a->name) <= DNS_NAME_MAX)
+			send_ask(&app->resolver, a);
 }
 
 static void

@@ -122,8 +122,8 @@ find(struct policy *p, const char *domain)
 	struct policy_entry *e;
 
 	LIST_FOREACH(e, &p->buckets[bucket_of(domain)], bucket)
-	if (strcmp(e->domain, domain) == 0)
-		return e;
+		if (strcmp(e->domain, domain) == 0)
+			return e;
 	return NULL;
 }
 
@@ -583,8 +583,7 @@ round_begin(struct policy_entry *e)
 	bool past;
 
 	e->fresh = e->force = false;
-	TAILQ_FOREACH(w, &e->waiters, link)
-	{
+	TAILQ_FOREACH(w, &e->waiters, link) {
 		e->fresh = e->fresh || w->fresh;
 		e->force = e->force || w->force;
 	}

@@ -341,8 +341,7 @@ run_batch(
 	r = err_of(mdb_txn_begin(st->env, NULL, 0, &txn));
 	if (r < 0)
 		return r;
-	STAILQ_FOREACH(j, jobs, link)
-	{
+	STAILQ_FOREACH(j, jobs, link) {
 		r = run_job(st, txn, j);
 		if (r < 0)
 			break;
@@ -425,8 +424,7 @@ writer_main(void *arg)
 		(void)pthread_mutex_lock(&st->mutex);
 		st->evicted += made + (r == 0 ? evicted : 0);
 		st->commits += r == 0;
-		STAILQ_FOREACH(j, &jobs, link)
-		{
+		STAILQ_FOREACH(j, &jobs, link) {
 			j->result = r;
 			st->write_errors += r != 0;
 		}

@@ -137,7 +137,7 @@ queue_ids_ask(struct queue *q, struct ipc_chan **chan, uint32_t instance,
 	int n = 0;
 
 	LIST_FOREACH(a, &q->asks, link)
-	n += a->chan == chan;
+		n += a->chan == chan;
 	if (n >= ASKS_MAX)
 		return PE_PROTO; /* they have one of each kind under way */
 	a = ask_new(q, (uint32_t)m->kind, m->count);
@@ -157,8 +157,8 @@ queue_ids_forget(struct queue *q, struct ipc_chan **chan)
 	struct qask *a;
 
 	LIST_FOREACH(a, &q->asks, link)
-	if (a->chan == chan)
-		a->chan = NULL;
+		if (a->chan == chan)
+			a->chan = NULL;
 }
 
 static void

@@ -87,8 +87,7 @@ tell_more(struct queue *q, struct qdest *d)
 	struct qhold *h;
 
 	(void)q;
-	LIST_FOREACH(h, &d->holds, dest_link)
-	{
+	LIST_FOREACH(h, &d->holds, dest_link) {
 		if (!h->idle || h->closing || !ipc_chan_is_up(h->worker->chan))
 			continue;
 		hand_more_encode(
@@ -160,8 +159,8 @@ holds(const struct qworker *w, const struct qdest *d)
 	const struct qhold *h;
 
 	LIST_FOREACH(h, &d->holds, dest_link)
-	if (h->worker == w)
-		return true;
+		if (h->worker == w)
+			return true;
 	return false;
 }
 
@@ -171,8 +170,7 @@ pick_worker(struct queue *q, const struct qdest *d, bool probe, bool *ret_any)
 	struct qworker *w, *best = NULL;
 
 	*ret_any = false;
-	LIST_FOREACH(w, &q->workers, link)
-	{
+	LIST_FOREACH(w, &q->workers, link) {
 		if (w->slots == 0 || !ipc_chan_is_up(w->chan) ||
 		    (probe && w->probes >= (w->held + w->slots + 1) / 2))
 			continue;
@@ -266,8 +264,8 @@ queue_hold_find(struct qworker *w, uint64_t dest_id)
 	if (d == NULL)
 		return NULL;
 	LIST_FOREACH(h, &d->holds, dest_link)
-	if (h->worker == w)
-		return h;
+		if (h->worker == w)
+			return h;
 	return NULL;
 }
 

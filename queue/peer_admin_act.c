@@ -306,8 +306,7 @@ close_holds(struct qdest *d)
 	struct hand_dest m = { d->id };
 	struct qhold *h;
 
-	LIST_FOREACH(h, &d->holds, dest_link)
-	{
+	LIST_FOREACH(h, &d->holds, dest_link) {
 		if (h->closing || !ipc_chan_is_up(h->worker->chan))
 			continue;
 		h->closing = true;

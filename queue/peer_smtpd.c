@@ -555,8 +555,8 @@ queue_intake_flow(struct queue *q)
 		return;
 	q->intake_held = hold;
 	LIST_FOREACH(p, &q->smtpds, link)
-	if (p->chan != NULL)
-		ipc_chan_hold(p->chan, hold);
+		if (p->chan != NULL)
+			ipc_chan_hold(p->chan, hold);
 }
 
 static void
@@ -576,7 +576,7 @@ queue_tell_state(struct queue *q)
 	struct qsmtpd *p;
 
 	LIST_FOREACH(p, &q->smtpds, link)
-	send_state(p);
+		send_state(p);
 }
 
 /* ---- the channel ------------------------------------------------------------------------- */

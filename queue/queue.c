@@ -370,14 +370,14 @@ queue_drain(struct queue *q)
 	q->draining = true;
 	queue_state_check(q);
 	LIST_FOREACH(w, &q->workers, link)
-	LIST_FOREACH(h, &w->holds, worker_link)
-	{
-		struct hand_dest m = { h->dest->id };
+		LIST_FOREACH(h, &w->holds, worker_link) {
+			struct hand_dest m = { h->dest->id };
 
-		h->closing = true;
-		hand_dest_encode(ipc_send_begin(w->chan, HAND_CLOSE, 0), &m);
-		(void)ipc_send_end(w->chan, -1); /* or it is gone */
-	}
+			h->closing = true;
+			hand_dest_encode(
+			    ipc_send_begin(w->chan, HAND_CLOSE, 0), &m);
+			(void)ipc_send_end(w->chan, -1); /* or it is gone */
+		}
 	queue_drain_check(q);
 }
 

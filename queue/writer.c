@@ -53,10 +53,9 @@ run_prepare(struct writer *w, struct job_list *batch)
 
 	memset(w->dirs, 0, sizeof(w->dirs));
 	STAILQ_FOREACH(job, batch, link)
-	if (job->type->begin != NULL)
-		job->type->begin(job);
-	STAILQ_FOREACH(job, batch, link)
-	{
+		if (job->type->begin != NULL)
+			job->type->begin(job);
+	STAILQ_FOREACH(job, batch, link) {
 		job->result = 0;
 		if (job->type->prepare != NULL)
 			job->result = job->type->prepare(w, job);
@@ -73,8 +72,8 @@ run_prepare(struct writer *w, struct job_list *batch)
 		return;
 	/* names that may not last: none of these may be told durable */
 	STAILQ_FOREACH(job, batch, link)
-	if (job->type->prepare != NULL && job->result == 0)
-		job->result = r;
+		if (job->type->prepare != NULL && job->result == 0)
+			job->result = r;
 }
 
 static void
@@ -167,7 +166,7 @@ run_batch(struct writer *w, struct job_list *batch, size_t n)
 
 	run_prepare(w, batch);
 	STAILQ_FOREACH(job, batch, link)
-	prepared[i++] = job->result;
+		prepared[i++] = job->result;
 	r = run_growing(w, first, n, prepared);
 	if (r == 0)
 		return;
@@ -176,14 +175,12 @@ run_batch(struct writer *w, struct job_list *batch, size_t n)
 		return;
 	}
 	/* one of them spoils it: each alone, so that the others go through */
-	STAILQ_FOREACH(job, batch, link)
-	{
+	STAILQ_FOREACH(job, batch, link) {
 		i = 0;
 		reset_results(job, 1, &prepared[i]);
 	}
 	i = 0;
-	STAILQ_FOREACH(job, batch, link)
-	{
+	STAILQ_FOREACH(job, batch, link) {
 		r = run_growing(w, job, 1, &prepared[i++]);
 		if (r < 0)
 			job->result = r;

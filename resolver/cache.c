@@ -130,8 +130,7 @@ find(const struct cache *c, const char *name, uint16_t type)
 {
 	struct entry *e;
 
-	LIST_FOREACH(e, bucket_of(c, name, type), bucket)
-	{
+	LIST_FOREACH(e, bucket_of(c, name, type), bucket) {
 		if (e->answer->type == type &&
 		    strcmp(e->answer->name, name) == 0)
 			return e;

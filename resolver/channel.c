@@ -167,8 +167,7 @@ poll_find(struct channel *ch, ares_socket_t fd)
 {
 	struct poll *p;
 
-	LIST_FOREACH(p, &ch->polls, link)
-	{
+	LIST_FOREACH(p, &ch->polls, link) {
 		if (p->fd == fd)
 			return p;
 	}

@@ -46,8 +46,7 @@ question_find(struct resolver *r, const char *name, uint16_t type)
 {
 	struct question *q;
 
-	LIST_FOREACH(q, bucket_of(r, name, type), bucket)
-	{
+	LIST_FOREACH(q, bucket_of(r, name, type), bucket) {
 		if (q->type == type && strcmp(q->name, name) == 0)
 			return q;
 	}
@@ -104,8 +103,7 @@ question_new(struct resolver *r, const char *name, uint16_t type)
 	TAILQ_INSERT_TAIL(&r->waiting, q, queue);
 	r->n_waiting++;
 	/* at the end, unless a reload has just shortened the time */
-	TAILQ_FOREACH_REVERSE(before, &r->by_deadline, questions, by_deadline)
-	{
+	TAILQ_FOREACH_REVERSE(before, &r->by_deadline, questions, by_deadline) {
 		if (before->deadline_ms <= q->deadline_ms)
 			break;
 	}

@@ -80,8 +80,7 @@ resolver_flush(struct resolver *r, const char *name)
 
 	if (name == NULL)
 		name = "";
-	TAILQ_FOREACH(q, &r->by_deadline, by_deadline)
-	{
+	TAILQ_FOREACH(q, &r->by_deadline, by_deadline) {
 		if (q->state != Q_WAITING && dns_name_under(q->name, name))
 			q->no_store = true;
 	}
@@ -176,8 +175,7 @@ resolver_configure(struct resolver *r, const struct resolver_settings *settings)
 	if (e < 0)
 		return e;
 	/* who asks the old servers starts again with the new ones */
-	TAILQ_FOREACH(q, &r->by_deadline, by_deadline)
-	{
+	TAILQ_FOREACH(q, &r->by_deadline, by_deadline) {
 		if (q->state == Q_WAITING)
 			continue;
 		if (q->state == Q_READY)

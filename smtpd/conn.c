@@ -916,8 +916,8 @@ asked(struct smtpd *d, uint64_t icid)
 	struct conn *c;
 
 	TAILQ_FOREACH(c, &d->asked, room_link)
-	if (c->icid == icid)
-		return c;
+		if (c->icid == icid)
+			return c;
 	return NULL; /* it left, and the request with it */
 }
 

@@ -36,8 +36,9 @@ limits_take(struct limits *l, uint16_t listener, const struct sockaddr *sa,
 	(void)client_key(sa, key); /* others are one client, all zero */
 	b = bucket_of(l, listener, key);
 	LIST_FOREACH(c, b, link)
-	if (c->listener == listener && memcmp(c->key, key, sizeof(key)) == 0)
-		break;
+		if (c->listener == listener &&
+		    memcmp(c->key, key, sizeof(key)) == 0)
+			break;
 	if (c != NULL && c->n >= max_per_client)
 		return LIMIT_CLIENT;
 	if (c == NULL) {

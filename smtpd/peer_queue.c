@@ -327,8 +327,8 @@ on_done(void *peer, struct ipc_msg *m, struct ipc_rd *rd)
 	if (submit_done_decode(rd, &done) < 0)
 		return PE_PROTO;
 	LIST_FOREACH(sub, bucket_of(q, m->req_id), link)
-	if (sub->mid == m->req_id)
-		break;
+		if (sub->mid == m->req_id)
+			break;
 	if (sub == NULL)
 		return 0; /* a refusal that crossed our ABORT */
 	if (done.result == SUBMIT_OK && !sub->committed)

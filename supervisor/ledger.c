@@ -74,8 +74,8 @@ counter_find(const struct ledger *l, const char *name)
 
 	LIST_FOREACH(
 	    c, &l->counters[slot(hash_bytes(name, strlen(name)))], link)
-	if (strcmp(c->name, name) == 0)
-		return c;
+		if (strcmp(c->name, name) == 0)
+			return c;
 	return NULL;
 }
 
@@ -286,10 +286,10 @@ ledger_release(struct ledger *l, uint32_t holder, uint64_t permit_id)
 	struct permit *p;
 
 	LIST_FOREACH(p, &l->by_id[slot(hash_u64(permit_id))], by_id)
-	if (p->id == permit_id && p->holder == holder) {
-		give_back(l, p);
-		return 0;
-	}
+		if (p->id == permit_id && p->holder == holder) {
+			give_back(l, p);
+			return 0;
+		}
 	return PE_NOT_FOUND;
 }
 
@@ -299,15 +299,15 @@ ledger_cancel(struct ledger *l, uint32_t holder, uint64_t req_id)
 	struct permit *p;
 
 	LIST_FOREACH(p, &l->by_req[req_slot(holder, req_id)], by_req)
-	if (p->holder == holder && p->req_id == req_id) {
-		if (p->id != 0) {
-			give_back(l, p);
-		} else {
-			stop_waiting(l, p);
-			permit_free(l, p);
+		if (p->holder == holder && p->req_id == req_id) {
+			if (p->id != 0) {
+				give_back(l, p);
+			} else {
+				stop_waiting(l, p);
+				permit_free(l, p);
+			}
+			return;
 		}
-		return;
-	}
 }
 
 void

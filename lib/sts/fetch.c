@@ -395,8 +395,8 @@ on_soon(uv_timer_t *t)
 
 	for (;;) {
 		LIST_FOREACH(fe, &f->fetches, link)
-		if (fe->easy == NULL)
-			break;
+			if (fe->easy == NULL)
+				break;
 		if (fe == NULL || f->closing)
 			return;
 		finish(fe, CURLE_OK);

@@ -94,8 +94,8 @@ find_session(struct tls_client *c, const uint8_t key[KEY_LEN])
 	struct session *s;
 
 	LIST_FOREACH(s, &c->buckets[bucket_of(key)], bucket)
-	if (memcmp(s->key, key, KEY_LEN) == 0)
-		return s;
+		if (memcmp(s->key, key, KEY_LEN) == 0)
+			return s;
 	return NULL;
 }
 

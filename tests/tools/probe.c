@@ -281,8 +281,7 @@ take_offered(const json_t *list, uint32_t *ret_set)
 	if (list == NULL)
 		return NULL;
 	*ret_set = 0;
-	json_array_foreach(list, i, word)
-	{
+	json_array_foreach(list, i, word) {
 		for (bit = 1; bit <= SMTP_EXT_ALL; bit <<= 1) {
 			if (json_is_string(word) &&
 			    strcmp(json_string_value(word),
@@ -520,8 +519,7 @@ run_settings(json_t *in, json_t *out)
 	const char *name, *why = NULL;
 	int r;
 
-	json_object_foreach(files, name, value)
-	{
+	json_object_foreach(files, name, value) {
 		if (!json_is_string(value) || !bytes_take(value, &file))
 			return "each of the files must be a string of bytes";
 		free(file.p);
@@ -671,8 +669,7 @@ answer(const struct subcommand *sub, const char *line, size_t len, json_t *out)
 	value = json_object_get(in, "id");
 	if (value != NULL)
 		put(out, "id", json_incref(value));
-	json_object_foreach(in, name, value)
-	{
+	json_object_foreach(in, name, value) {
 		if (strcmp(name, "id") == 0)
 			continue;
 		f = field_find(sub, name);

@@ -145,8 +145,7 @@ pv_known(struct pv *p, json_t *obj, const char *const *names)
 	json_t *value;
 	size_t i;
 
-	json_object_foreach(obj, name, value)
-	{
+	json_object_foreach(obj, name, value) {
 		for (i = 0; names[i] != NULL; i++)
 			if (strcmp(names[i], name) == 0)
 				break;

@@ -83,11 +83,12 @@ test_quote(void **state)
 	static const struct {
 		const char *in, *want;
 	} cases[] = {
-		{ "plain", "plain" },
-		{ "it's", "it\\'s" },
-		{ "a\\b", "a\\\\b" },
-		{ "tab\there", "tab\\x09here" },
-		{ "b\xc3\xbc" "cher", "b\xc3\xbc" "cher" },
+		{ "plain", "plain" }, { "it's", "it\\'s" },
+		{ "a\\b", "a\\\\b" }, { "tab\there", "tab\\x09here" },
+		{ "b\xc3\xbc"
+		  "cher",
+		    "b\xc3\xbc"
+		    "cher" },
 		{ "\xc0\xaf", "\\xc0\\xaf" },
 		{ "\xe2\x80\xa8", "\\xe2\\x80\\xa8" }, /* U+2028 ends lines */
 		{ "\xc2\x85", "\\xc2\\x85" },	       /* NEL */
