@@ -13,6 +13,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/mman.h>
 #include <unistd.h>
 
 static const char *const db_names[DB_COUNT] = { "meta", "msg", "body", "rcpt",
@@ -238,6 +239,20 @@ store_close(struct store *st)
 	free(st);
 }
 
+/* Is there room in the address space? LMDB unmaps the old map first and has
+ * none at all when the new one is refused: every access after that crashes. */
+static int
+probe_map(size_t size)
+{
+	void *p = mmap(NULL, size, PROT_NONE,
+	    MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+
+	if (p == MAP_FAILED)
+		return -errno;
+	(void)munmap(p, size); /* just made */
+	return 0;
+}
+
 int
 store_grow(struct store *st)
 {
@@ -247,13 +262,18 @@ store_grow(struct store *st)
 	if (st->map_size >= st->map_max)
 		return PE_FULL;
 	want = st->map_size > st->map_max / 2 ? st->map_max : st->map_size * 2;
+	r = probe_map(want);
+	if (r < 0)
+		return r;
 	/* LMDB does not refuse while readers are in; their pointers would be
 	 * unmapped under them, so they are kept out (measured) */
 	(void)pthread_rwlock_wrlock(&st->gate);
 	r = store_err(mdb_env_set_mapsize(st->env, want));
+	st->no_map =
+	    r < 0; /* in spite of the probe: only a new process helps */
 	(void)pthread_rwlock_unlock(&st->gate);
 	if (r < 0)
-		return r;
+		return -ENOTRECOVERABLE;
 	st->map_size = want;
 	st->grown++;
 	return 0;
@@ -267,7 +287,8 @@ store_read_begin(struct store *st, struct sview *ret)
 	int r;
 
 	(void)pthread_rwlock_rdlock(&st->gate);
-	r = store_err(mdb_txn_renew(st->read_txn));
+	r = st->no_map ? -ENOTRECOVERABLE
+		       : store_err(mdb_txn_renew(st->read_txn));
 	if (r < 0) {
 		(void)pthread_rwlock_unlock(&st->gate);
 		return r;
@@ -354,7 +375,7 @@ store_space(struct store *st, uint64_t *ret_used, uint64_t *ret_map)
 	MDB_stat stat;
 
 	*ret_used = *ret_map = 0;
-	if (mdb_env_info(st->env, &info) != 0 ||
+	if (st->no_map || mdb_env_info(st->env, &info) != 0 ||
 	    mdb_env_stat(st->env, &stat) != 0)
 		return;
 	*ret_used = (uint64_t)(info.me_last_pgno + 1) * stat.ms_psize;

@@ -55,6 +55,7 @@ struct store {
 	bool gate_up;
 	MDB_txn *read_txn; /* the loop's, reset between uses */
 	size_t map_size, map_max;
+	_Atomic bool no_map; /* LMDB lost its map: nothing may touch it */
 	struct rec_counters counters;	/* committed; the writer's */
 	uint64_t next_dest, next_id[3]; /* committed high-water marks */
 	uint32_t n_suspended;		/* entries in susp; the writer's */
@@ -77,7 +78,8 @@ void store_close(struct store *st);
 int store_err(int rc);
 
 /* Twice the map, up to its bound; readers wait. No write transaction may be
- * open. 0, PE_FULL at the bound. */
+ * open. 0, PE_FULL at the bound, a negative errno when there is no room for it
+ * in the address space; -ENOTRECOVERABLE when the store is unusable now. */
 int store_grow(struct store *st);
 
 int store_point(struct store *st, enum store_point point);

@@ -76,7 +76,9 @@ stx_begin(struct stxn *x, int64_t now_s)
 	memcpy(x->next_id, x->st->next_id, sizeof(x->next_id));
 	x->n_suspended = x->st->n_suspended;
 	x->counters_dirty = x->ids_dirty = false;
-	r = store_err(mdb_txn_begin(x->st->env, NULL, 0, &x->txn));
+	r = x->st->no_map
+	    ? -ENOTRECOVERABLE
+	    : store_err(mdb_txn_begin(x->st->env, NULL, 0, &x->txn));
 	if (r < 0)
 		x->txn = NULL;
 	return r;

@@ -132,8 +132,11 @@ run_growing(struct writer *w, struct job *first, size_t n, const int *prepared)
 	for (;;) {
 		reset_results(first, n, prepared);
 		r = run_txn(w, first, n);
-		if (r != PE_FULL || store_grow(w->st) < 0)
+		if (r != PE_FULL)
 			return r;
+		r = store_grow(w->st);
+		if (r < 0)
+			return r == -ENOTRECOVERABLE ? r : PE_FULL;
 	}
 }
 

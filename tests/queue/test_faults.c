@@ -104,6 +104,41 @@ test_map_at_its_bound(void **state)
 	rig_free(r);
 }
 
+/* The address space has no room for a larger map: the old one stays. */
+static void
+test_map_cannot_grow(void **state)
+{
+	struct rig *r = rig_new(RIG_SETTINGS, NULL, 512 << 10);
+	char body[12000];
+	size_t real = r->store->map_size;
+	uint64_t mid;
+	uint32_t i, ok;
+
+	(void)state;
+	memset(body, 'x', sizeof(body));
+	/* twice this is more than any process can map */
+	r->store->map_size = (size_t)1 << 47;
+	r->store->map_max = (size_t)1 << 62;
+	for (i = 0; i < 100 && r->n_later == 0; i++) {
+		mid = rig_begin(r, "a@b.example", 1, DSN_RET_NONE, 0);
+		rig_rcpt(r, mid, 0, "c@d.example", 0, "");
+		rig_data(r, mid, body, sizeof(body));
+		rig_commit(r, mid, sizeof(body), 0);
+		RIG_UNTIL(r, r->n_ok + r->n_later == i + 1);
+	}
+	assert_int_equal(r->n_later, 1);
+	assert_int_equal(r->last_code, 452);
+	RIG_UNTIL(r, !r->accepting);
+	ok = r->n_ok;
+	assert_int_equal(rig_count(r, DB_MSG), ok);
+	rig_check_law(r);
+	r->store->map_size = real;
+	RIG_UNTIL(r, r->accepting);
+	(void)rig_send(r, "a@b.example", "c@d.example");
+	assert_int_equal(rig_count(r, DB_MSG), ok + 1);
+	rig_free(r);
+}
+
 static void
 test_disk_full_accept(void **state)
 {
@@ -590,6 +625,7 @@ main(void)
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(test_map_full),
 		cmocka_unit_test(test_map_at_its_bound),
+		cmocka_unit_test(test_map_cannot_grow),
 		cmocka_unit_test(test_disk_full_accept),
 		cmocka_unit_test(test_disk_full_result),
 		cmocka_unit_test(test_body_faults),
