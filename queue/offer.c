@@ -30,7 +30,8 @@ bool
 queue_may_work(const struct queue *q, const struct qdest *d)
 {
 	return !q->all_suspended && !q->draining && !d->suspended &&
-	    d->fail == NULL && d->until_s <= clock_now_s();
+	    q->n_stuck < STUCK_MAX && d->fail == NULL &&
+	    d->until_s <= clock_now_s();
 }
 
 uint32_t

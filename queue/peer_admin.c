@@ -9,6 +9,7 @@
 #include "lib/metrics/metrics.h"
 
 #include <errno.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
@@ -234,6 +235,20 @@ admin_metrics(struct qadmin *a, uint64_t req_id, const struct adm_call *m)
 	return r == -ENOMEM ? r : 0;
 }
 
+/* What an operator must look at; NULL: nothing. */
+static const char *
+alert(const struct queue *q, char *buf, size_t len)
+{
+	if (!q->accepting)
+		return q->state_text;
+	if (q->n_stuck == 0)
+		return NULL;
+	(void)snprintf(buf, len,
+	    "the store is damaged: %zu results could not be recorded",
+	    q->n_stuck);
+	return buf;
+}
+
 int
 admin_status(struct qadmin *a, uint64_t req_id, const struct adm_call *m)
 {
@@ -243,6 +258,7 @@ admin_status(struct qadmin *a, uint64_t req_id, const struct adm_call *m)
 	struct json j;
 	struct buf doc;
 	uint64_t used, map;
+	char text[120];
 
 	(void)m;
 	store_space(q->store, &used, &map);
@@ -250,7 +266,7 @@ admin_status(struct qadmin *a, uint64_t req_id, const struct adm_call *m)
 	json_init(&j, &doc);
 	json_put_obj(&j, NULL);
 	json_put_bool(&j, "accepting", q->accepting);
-	json_put_str(&j, "alert", q->accepting ? NULL : q->state_text);
+	json_put_str(&j, "alert", alert(q, text, sizeof(text)));
 	json_put_bool(&j, "suspended", q->all_suspended);
 	if (store_read_begin(q->store, &v) == 0) {
 		json_put_uint(&j, "messages", sview_count(&v, DB_MSG));

@@ -385,7 +385,8 @@ void
 queue_drain_check(struct queue *q)
 {
 	if (!q->draining || q->closing || q->n_intakes > 0 ||
-	    q->n_flights > 0 || writer_waiting(q->writer) > 0 || q->n_retry > 0)
+	    q->n_flights > q->n_stuck || writer_waiting(q->writer) > 0 ||
+	    q->n_retry > 0)
 		return;
 	if (q->on_drained != NULL)
 		q->on_drained(q->arg);

@@ -49,6 +49,8 @@ enum {
 	FORGET_AFTER_S = 3600,
 	RETRY_JOBS_MS = 1000, /* after the store refused */
 	LOST_MAX = 2048,      /* destinations remembered that lost a worker */
+	RESULT_TRIES = 3,     /* when the store is damaged where it belongs */
+	STUCK_MAX = 10000,    /* results given up; then nothing goes out */
 };
 
 struct queue;
@@ -227,6 +229,7 @@ struct queue {
 	/* store trouble: results wait here to be tried again */
 	struct job_list retry;
 	size_t n_retry;
+	size_t n_stuck; /* recipients whose result cannot be recorded */
 	int64_t retry_at_ms;
 
 	/* state told to smtpd */

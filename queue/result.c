@@ -169,6 +169,111 @@ item_done(struct queue *q, const struct op_item *it, int64_t now_s)
 		d->next_due_s = it->ret_due_s;
 }
 
+/* What the job was keeping may go on. */
+static void
+origin_over(struct queue *q, const struct op_result *op)
+{
+	struct qdest *d;
+
+	if (op->alone)
+		return;
+	if (op->origin == RESULT_EXPIRE)
+		q->expire_job = false;
+	if (op->origin != RESULT_FAIL)
+		return;
+	d = qdest_find(q, op->dest_id);
+	if (d != NULL)
+		d->fail_job = false;
+}
+
+/* One message's items as a job of their own, at its last try. */
+static bool
+retry_alone(
+    struct queue *q, const struct op_result *op, uint32_t from, uint32_t n)
+{
+	struct op_result *one = queue_result_new(op->dest_id, n);
+	uint32_t i;
+	bool ok;
+
+	if (one == NULL)
+		return false;
+	one->host = arena_strdup(&one->arena, op->host);
+	one->origin = op->origin;
+	one->alone = true;
+	one->dcid = op->dcid;
+	one->tries = RESULT_TRIES - 1;
+	ok = one->host != NULL;
+	for (i = 0; i < n && ok; i++) {
+		struct op_item *it = &one->items[i];
+
+		*it = op->items[from + i];
+		it->from = it->to = NULL;
+		if (it->status != NULL)
+			it->status = arena_strdup(&one->arena, it->status);
+		if (it->reply != NULL)
+			it->reply = arena_strdup(&one->arena, it->reply);
+		ok = (it->status != NULL) ==
+			(op->items[from + i].status != NULL) &&
+		    (it->reply != NULL) == (op->items[from + i].reply != NULL);
+	}
+	if (ok)
+		queue_retry(q, &one->job);
+	else
+		free_result(one);
+	return ok;
+}
+
+/*
+ * The place where this message's result belongs cannot be written, though the
+ * store has room. Its flights stay, so that nobody gets it a second time from
+ * this process; a restart may send it again.
+ */
+static void
+give_up(struct queue *q, const struct op_item *it, uint32_t n, int result)
+{
+	char rids[400] = "";
+
+	q->n_stuck += n;
+	log_event(LOG_CRITICAL, "result_lost",
+	    &(struct log_fields){ .mid = it->mid,
+		.outcome = outcome_word((enum outcome)it->outcome),
+		.reason = "store-error" },
+	    "MID %" PRIu64 " RID [%s] %s, but the store cannot record it: %s; "
+	    "it is not sent again before a restart",
+	    it->mid, rid_list(it, n, rids, sizeof(rids)),
+	    outcome_word((enum outcome)it->outcome), err_str(result));
+}
+
+/* The store has room but will not take it: again a few times, then each message
+ * alone, then not at all. One damaged page must not hold up the others, nor
+ * the end of the process, for ever. */
+static void
+refused(struct queue *q, struct op_result *op)
+{
+	struct qdest *d;
+	uint32_t i, n;
+	bool alone;
+
+	if (++op->tries < RESULT_TRIES) {
+		queue_retry(q, &op->job);
+		return;
+	}
+	for (i = 0; i < op->n; i += n) {
+		for (n = 1;
+		     i + n < op->n && op->items[i + n].mid == op->items[i].mid;)
+			n++;
+		alone = n == op->n;
+		if (alone || !retry_alone(q, op, i, n))
+			give_up(q, &op->items[i], n, op->job.result);
+	}
+	origin_over(q, op);
+	d = qdest_find(q, op->dest_id);
+	free_result(op);
+	if (d != NULL)
+		queue_poke(q, d);
+	queue_drain_check(q);
+}
+
 static void
 result_done(void *arg, struct job *job)
 {
@@ -179,23 +284,20 @@ result_done(void *arg, struct job *job)
 	struct qdest *d;
 	uint32_t i;
 
-	(void)queue_store_failed(q, job->result);
+	/* the flights stay in both cases: nothing is sent twice */
+	if (queue_store_failed(q, job->result)) {
+		queue_retry(q, job);
+		return;
+	}
 	if (job->result < 0 && job->result != -ECANCELED) {
-		queue_retry(
-		    q, job); /* the flights stay: nothing is sent twice */
+		refused(q, op);
 		return;
 	}
 	if (job->result == 0)
 		log_items(op);
 	for (i = 0; i < op->n; i++)
 		item_done(q, &op->items[i], now_s);
-	if (op->origin == RESULT_EXPIRE)
-		q->expire_job = false;
-	if (op->origin == RESULT_FAIL) {
-		d = qdest_find(q, op->dest_id);
-		if (d != NULL)
-			d->fail_job = false;
-	}
+	origin_over(q, op);
 	for (i = 0; i < op->n; i++) {
 		uint64_t id = op->items[i].owner_dest;
 

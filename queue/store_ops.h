@@ -102,6 +102,8 @@ struct op_result {
 	bool ret_notice; /* notices are due now */
 	enum { RESULT_WORKER, RESULT_EXPIRE, RESULT_FAIL } origin;
 	uint64_t dcid;
+	uint32_t tries; /* that failed for another reason than no room */
+	bool alone;	/* taken out of a larger one that would not go in */
 };
 int op_result_run(struct stxn *x, struct job *job);
 

@@ -192,6 +192,42 @@ test_disk_full_result(void **state)
 	rig_free(r);
 }
 
+/* What cannot be recorded although there is room: given up after some tries,
+ * said, never sent again by this process, and nobody waits for it. */
+static void
+test_result_refused(void **state)
+{
+	struct rig *r = rig_new(RIG_SETTINGS, NULL, MAP);
+	struct fault f = { POINT_COMMIT, PE_CORRUPT, 0, 0 };
+	uint64_t dest;
+
+	(void)state;
+	rig_worker_up(r, 0, 10);
+	(void)rig_send(r, "a@b.example", "c@d.example");
+	dest = rig_offer(r, 0, 0);
+	rig_pull(r, 0, dest, 1, 1);
+	inject(r, &f);
+	f.left = -1;
+	rig_result(r, 0, &r->w[0].got[0], OUTCOME_DELIVERED);
+	RIG_UNTIL(r, r->q.n_stuck == 1);
+	f.left = 0;
+	assert_int_equal(r->q.n_retry, 0);
+	rig_settle(r);
+	assert_non_null(
+	    strstr(rig_ask(r, ADM_STATUS, 0, "", ""), "1 results could not"));
+	/* others go on, it does not */
+	(void)rig_send(r, "a@b.example", "e@d.example");
+	rig_advance(r, 4000);
+	rig_pull(r, 0, dest, 10, 10);
+	assert_int_equal(r->w[0].n_got, 2);
+	assert_string_equal(r->w[0].got[1].address, "e@d.example");
+	rig_result(r, 0, &r->w[0].got[1], OUTCOME_DELIVERED);
+	queue_drain(&r->q);
+	rig_release(r, 0, dest);
+	assert_true(r->drained);
+	rig_free(r);
+}
+
 static void
 send_large(struct rig *r)
 {
@@ -303,6 +339,34 @@ tamper(struct rig *r, enum store_db db, const struct key *k, const void *data,
 		assert_int_equal(stx_put(&x, db, k, data, len), 0);
 	assert_int_equal(stx_commit(&x), 0);
 	stx_done(&x);
+}
+
+/* The same of many messages in one job: the others of it go through. */
+static void
+test_expiry_refused(void **state)
+{
+	struct rig *r = rig_new(RIG_SETTINGS, NULL, MAP);
+	struct key k;
+	char to[40];
+	int i;
+
+	(void)state;
+	for (i = 0; i < 20; i++) {
+		snprintf(to, sizeof(to), "c@d%d.example", i);
+		(void)rig_send(r, "", to);
+	}
+	/* one destination has an entry that is no entry, before all others */
+	key_u64(&k, 7);
+	k.b[k.len++] = 0;
+	tamper(r, DB_DQ, &k, "junk", 4);
+	rig_advance(r, 4 * 86400);
+	RIG_UNTIL(r, writer_counters(r->q.writer)->expired == 19);
+	RIG_UNTIL(r, r->q.n_stuck == 1);
+	(void)rig_send(r, "", "c@d1.example");
+	rig_advance(r, 4 * 86400);
+	RIG_UNTIL(r, writer_counters(r->q.writer)->expired == 20);
+	assert_int_equal(r->q.n_stuck, 1);
+	rig_free(r);
 }
 
 static void
@@ -628,6 +692,8 @@ main(void)
 		cmocka_unit_test(test_map_cannot_grow),
 		cmocka_unit_test(test_disk_full_accept),
 		cmocka_unit_test(test_disk_full_result),
+		cmocka_unit_test(test_result_refused),
+		cmocka_unit_test(test_expiry_refused),
 		cmocka_unit_test(test_body_faults),
 		cmocka_unit_test(test_low_space),
 		cmocka_unit_test(test_newer_format),
