@@ -34,6 +34,7 @@ add_item(struct queue *q, struct op_result *op, uint64_t mid, uint32_t rid,
 	it->rid = rid;
 	it->outcome = OUTCOME_EXPIRED;
 	it->reason = REASON_EXPIRED;
+	it->due_s = rc->expires_s;
 	it->flags = ITEM_NAMES;
 	if (profile->hard_bounces == CONF_BOUNCE_NONE)
 		it->flags |= ITEM_NO_DSN;

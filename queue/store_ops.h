@@ -76,14 +76,14 @@ struct op_item {
 	uint8_t flags;
 	uint16_t code;
 	const char *status, *reply;
-	int64_t due_s;		  /* DEFERRED: next time */
+	int64_t due_s; /* DEFERRED: next time; RESULT_EXPIRE: its expiry */
 	int64_t delay_interval_s; /* delay notices; 0: none */
 	uint32_t delay_max;
 	uint64_t owner_dest; /* the loop's */
 	/* out */
-	bool gone;	       /* there is no such recipient waiting any more */
-	bool corrupt;	       /* its record, or its message's, is unreadable */
-	bool finished;	       /* it was the last of its message */
+	bool gone;     /* no such recipient waits any more, or it is held */
+	bool corrupt;  /* its record, or its message's, is unreadable */
+	bool finished; /* it was the last of its message */
 	bool double_bounce;    /* failed, and nobody can be told */
 	bool held;	       /* deferred, and its message is held */
 	uint8_t why;	       /* enum reason behind an expiry */

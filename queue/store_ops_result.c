@@ -296,6 +296,18 @@ replace_dest(struct ctx *c, const struct op_item *it, struct rec_rcpt *rc,
 	return 0;
 }
 
+/* Nobody attempted these: what was read when the job was made may be over,
+ * because an operator's hold or its release came between. */
+static bool
+is_outdated(
+    const struct ctx *c, const struct op_item *it, const struct rec_rcpt *rc)
+{
+	if (c->op->origin == RESULT_WORKER)
+		return false;
+	return c->m.held ||
+	    (c->op->origin == RESULT_EXPIRE && rc->expires_s != it->due_s);
+}
+
 static int
 one(struct ctx *c, struct op_item *it)
 {
@@ -306,7 +318,7 @@ one(struct ctx *c, struct op_item *it)
 	r = stx_rcpt(c->x, it->mid, it->rid, &rc);
 	it->corrupt = r == PE_CORRUPT && c->x->hard == 0;
 	if (r == PE_NOT_FOUND || it->corrupt ||
-	    (r == 0 && rc.state != RCPT_QUEUED)) {
+	    (r == 0 && (rc.state != RCPT_QUEUED || is_outdated(c, it, &rc)))) {
 		it->gone = true;
 		return 0;
 	}

@@ -630,6 +630,52 @@ test_dest_failed(void **state)
 	rig_free(r);
 }
 
+static bool
+rig_is_held(struct rig *r, uint64_t mid)
+{
+	struct rec_msg m;
+	struct sview v;
+	bool held;
+
+	assert_int_equal(store_read_begin(r->store, &v), 0);
+	held = sview_msg(&v, mid, &m) == 0 && m.held;
+	store_read_end(&v);
+	return held;
+}
+
+/* A hold that is committed after the recipients were read, before they fail. */
+static void
+test_hold_before_failing(void **state)
+{
+	struct rig *r = simple();
+	uint64_t mid, dest;
+	struct adm_call m = { ADM_HOLD, 0, { "", "", "" } };
+	struct hand_dest_state st = { 0, DEST_FAILED, REASON_NULL_MX, "5.1.10",
+		"the domain has a null MX", "" };
+
+	(void)state;
+	mid = rig_send(r, "a@b.example", "c@d.example");
+	(void)rig_send(r, "a@b.example", "e@d.example");
+	rig_worker_up(r, 0, 10);
+	dest = rig_offer(r, 0, 0);
+	/* both under way at one time: the hold is first */
+	m.num = mid;
+	adm_call_encode(ipc_send_begin(r->admin, ADM_CALL, 3), &m);
+	assert_int_equal(ipc_send_end(r->admin, -1), 0);
+	RIG_UNTIL(r, rig_is_held(r, mid));
+	st.dest_id = dest;
+	hand_dest_state_encode(
+	    ipc_send_begin(r->w[0].chan, HAND_DEST_STATE, 0), &st);
+	assert_int_equal(ipc_send_end(r->w[0].chan, -1), 0);
+	rig_settle(r);
+	assert_int_equal(writer_counters(r->q.writer)->bounced, 1);
+	assert_true(rig_is_held(r, mid));
+	rig_check_law(r);
+	(void)rig_ask(r, ADM_UNHOLD, mid, "", "");
+	assert_int_equal(rig_count(r, DB_DQ), 2); /* it and the notice */
+	rig_free(r);
+}
+
 static void
 test_discard(void **state)
 {
@@ -961,6 +1007,7 @@ main(void)
 		cmocka_unit_test(test_mid_taken),
 		cmocka_unit_test(test_host_down),
 		cmocka_unit_test(test_dest_failed),
+		cmocka_unit_test(test_hold_before_failing),
 		cmocka_unit_test(test_discard),
 		cmocka_unit_test(test_hold_remove),
 		cmocka_unit_test(test_suspend_resume),
