@@ -294,8 +294,10 @@ qdest_refill(struct queue *q, struct qdest *d, struct sview *v)
 		if (r < 0)
 			break;
 		if (id != d->id || e.due_s > now_s) {
-			if (id == d->id)
+			if (id == d->id) {
 				d->next_due_s = e.due_s;
+				queue_repair_far(q, id, e.due_s);
+			}
 			d->all_loaded = true;
 			break;
 		}

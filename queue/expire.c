@@ -7,7 +7,6 @@
  */
 #include "queue/queue.h"
 
-#include "lib/base/clock.h"
 #include "lib/base/err.h"
 
 #include <stdlib.h>
@@ -81,7 +80,7 @@ static bool
 collect(struct queue *q, struct sview *v, struct op_result *op,
     struct lost *ret_lost)
 {
-	int64_t now_s = clock_now_s(), at_s;
+	int64_t now_s = queue_expiry_now(q), at_s;
 	struct rec_msg m;
 	struct siter it;
 	uint64_t mid;
@@ -119,6 +118,7 @@ queue_expire(struct queue *q)
 
 	if (q->expire_job || q->closing || q->store_error != 0)
 		return;
+	queue_clock(q);
 	op = queue_result_new(0, EXPIRE_BATCH);
 	if (op == NULL)
 		return;

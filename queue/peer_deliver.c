@@ -108,7 +108,7 @@ check_rcpt(struct qworker *w, struct sview *v, struct qdest *d,
 			    "an index entry without a recipient");
 		return 0; /* ordinarily: done since the window was read */
 	}
-	if (rc.due_s > now_s || rc.expires_s <= now_s)
+	if (rc.due_s > now_s || rc.expires_s <= queue_expiry_now(w->q))
 		return 0; /* an expired one is expire.c's */
 	ret->rid = e->rid;
 	ret->address = rc.address;

@@ -256,12 +256,14 @@ on_tick(uv_timer_t *timer)
 {
 	struct queue *q = timer->data;
 
+	queue_clock(q);
 	look_at_space(q);
 	queue_state_check(q);
 	retry_jobs(q);
 	queue_intake_flow(q);
 	queue_expire(q);
 	queue_notices(q);
+	queue_repair_times(q);
 	queue_sched(q);
 	queue_offer(q);
 	sweep(q);
@@ -337,6 +339,7 @@ queue_init(struct queue *q, uv_loop_t *loop, struct ipc_hub *hub,
 	LIST_INIT(&q->admins);
 	STAILQ_INIT(&q->retry);
 	q->sched_rescan = true;
+	queue_clock(q);
 	queue_ids_init(q);
 	q->sweep_below = q->high_mid;
 	q->sweeping = true;

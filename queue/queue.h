@@ -222,6 +222,13 @@ struct queue {
 
 	/* expire.c */
 	bool expire_job;
+	/* jump.c */
+	bool clock_known;
+	int64_t clock_offset_ms; /* wall - monotonic */
+	int64_t clock_moved_ms;	 /* when it was moved, or the start */
+	int64_t expiry_lag_s;	 /* the clock is ahead of what waits */
+	int64_t expiry_lag_until_ms;
+	uint32_t n_repairs; /* jobs */
 	/* notice.c */
 	uint64_t noticing[NOTICES_AT_ONCE];
 	uint32_t n_noticing;
@@ -360,6 +367,16 @@ void queue_ids_probe(struct queue *q);
  * until something is delivered there. The caller pokes it. */
 void queue_lost(struct queue *q, struct qdest *d);
 void queue_lost_over(struct queue *q, uint64_t dest_id);
+
+/* jump.c: was the clock moved? Each tick, and before anything expires. */
+void queue_clock(struct queue *q);
+/* The time that counts for expiry: what is no later is over. */
+int64_t queue_expiry_now(const struct queue *q);
+/* A destination where nothing is due before due_s: repaired when no setting
+ * could have led to that from now. */
+void queue_repair_far(struct queue *q, uint64_t dest_id, int64_t due_s);
+/* What waits for such a time is brought back, some at a time. */
+void queue_repair_times(struct queue *q);
 
 /* expire.c, notice.c */
 void queue_expire(struct queue *q);

@@ -23,6 +23,7 @@
 enum {
 	NOTICE_COLLECT_S = 10, /* others may end in this time: one notice */
 	LOST_WAIT_S = 60, /* per worker that died with it, after the first */
+	LOST_WAIT_MAX_S = LOST_WAIT_S * UINT8_MAX,
 };
 
 /* ---- accept (store_ops_accept.c) -------------------------------------------- */
@@ -174,6 +175,7 @@ enum op_msg_what {
 	OP_MSG_HOLD,
 	OP_MSG_UNHOLD,
 	OP_MSG_SET_ASIDE, /* unreadable: its records go to bad */
+	OP_MSG_TIMES,	  /* times of a clock that was wrong, see jump.c */
 };
 struct op_msg {
 	struct job job;
@@ -183,7 +185,8 @@ struct op_msg {
 	/* SET_ASIDE: the index entry that led there, or len 0 */
 	enum store_db index_db;
 	struct key index;
-	bool whole;	      /* SET_ASIDE: all of it, its body is unreadable */
+	int64_t latest_s; /* TIMES: no expiry is later; 0: only the notice */
+	bool whole;	  /* SET_ASIDE: all of it, its body is unreadable */
 	uint32_t ret_changed; /* recipients */
 	uint32_t *ret_rids;   /* those, in arena */
 	struct op_due {

@@ -313,7 +313,9 @@ op_forget_run(struct stxn *x, struct job *job)
 		}
 		if (rec_dest_decode(it.v.mv_data, it.v.mv_size, &rec) == 0 &&
 		    rec.queued == 0 && !rec.suspended &&
-		    rec.used_s < op->before_s && rec.until_s <= x->now_s)
+		    (rec.used_s < op->before_s ||
+			rec.used_s > x->now_s + 86400) && /* of another clock */
+		    rec.until_s <= x->now_s)
 			op->ret_ids[n++] = id;
 	}
 	siter_end(&it);

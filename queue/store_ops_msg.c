@@ -201,6 +201,52 @@ unhold(struct stxn *x, struct op_msg *op, struct rec_msg *m)
 	return r < 0 ? r : stx_msg_put(x, op->mid, m);
 }
 
+/* ---- times of another clock ------------------------------------------------------ */
+
+/* Its recipients end no later than the job says. */
+static int
+earlier_expiry(struct stxn *x, struct op_msg *op, struct rec_msg *m)
+{
+	struct rec_rcpt rc;
+	uint32_t *rids, n, i;
+	int64_t exp = 0;
+	int r;
+
+	r = list_rids(x, op->mid, &rids, &n);
+	for (i = 0; i < n && r == 0; i++) {
+		r = stx_rcpt(x, op->mid, rids[i], &rc);
+		if (r == PE_CORRUPT && x->hard == 0) {
+			r = 0;
+			continue;
+		}
+		if (r < 0 || rc.state != RCPT_QUEUED)
+			continue;
+		if (rc.expires_s > op->latest_s) {
+			rc.expires_s = op->latest_s;
+			r = stx_rcpt_put(x, op->mid, rids[i], &rc);
+			op->ret_changed++;
+		}
+		if (exp == 0 || rc.expires_s < exp)
+			exp = rc.expires_s;
+	}
+	/* 0: none can be read; the entry leads to them once it is over */
+	return r < 0
+	    ? r
+	    : ops_msg_expiry(x, op->mid, m, exp == 0 ? op->latest_s : exp);
+}
+
+static int
+set_times(struct stxn *x, struct op_msg *op, struct rec_msg *m)
+{
+	int r = 0;
+
+	if (m->notice_s > x->now_s + NOTICE_COLLECT_S)
+		r = ops_msg_notice(x, op->mid, m, x->now_s);
+	if (r == 0 && op->latest_s != 0 && m->exp_s > op->latest_s)
+		r = earlier_expiry(x, op, m);
+	return r < 0 ? r : stx_msg_put(x, op->mid, m);
+}
+
 /* ---- what cannot be read -------------------------------------------------------------- */
 
 /* Move an entry to bad, as it is, under the name of its table. */
@@ -364,6 +410,8 @@ op_msg_run(struct stxn *x, struct job *job)
 		r = msg_remove(x, op, &m);
 	else if (op->what == OP_MSG_HOLD)
 		r = hold(x, op, &m);
+	else if (op->what == OP_MSG_TIMES)
+		r = set_times(x, op, &m);
 	else
 		r = unhold(x, op, &m);
 	if (r < 0 && x->hard == 0)
