@@ -126,6 +126,39 @@ count_auth(struct smtpd *d, enum session_auth result)
 		d->stats.auth_busy++;
 }
 
+/* Too many wrong ones from this client: whatever it says now is not looked at,
+ * so that a right guess does not show. */
+static bool
+may_guess(struct conn *c)
+{
+	const struct conf_rate *rate =
+	    &c->site->l->max_auth_failures_per_client;
+	uint32_t skipped = 0;
+
+	if (guesses_take(
+		c->d->guesses, c->limit->listener, c->limit->key, rate))
+		return true;
+	c->d->stats.auth_limited++;
+	if (log_limit_ok(&c->d->guess_log, 5, 60 * 1000, &skipped))
+		log_event(LOG_WARNING, "auth_limited",
+		    &(struct log_fields){
+			.icid = c->icid, .address = c->address },
+		    "ICID %llu authentication of %s not tried: %u failures in "
+		    "%u minutes from there (%u more not logged)",
+		    (unsigned long long)c->icid, c->address, rate->count,
+		    rate->minutes, skipped);
+	return false;
+}
+
+/* What did not fail is no guess. */
+static void
+no_guess(struct conn *c, enum session_auth result)
+{
+	if (result != SESSION_AUTH_FAILED && result != SESSION_AUTH_PENDING)
+		guesses_give_back(
+		    c->d->guesses, c->limit->listener, c->limit->key);
+}
+
 static enum session_auth
 op_auth(void *arg, const char *user, const char *password)
 {
@@ -134,9 +167,12 @@ op_auth(void *arg, const char *user, const char *password)
 
 	if (c->site->users == NULL)
 		return SESSION_AUTH_FAILED;
+	if (!may_guess(c))
+		return SESSION_AUTH_BUSY;
 	result =
 	    auth_check(c->d->auth, c->site->users, user, password, c, &c->job);
 	count_auth(c->d, result);
+	no_guess(c, result);
 	return result;
 }
 
@@ -157,6 +193,7 @@ conn_auth_done(void *owner, enum session_auth result)
 
 	c->job = NULL;
 	count_auth(c->d, result);
+	no_guess(c, result);
 	session_auth_done(c->s, result);
 	conn_turn(c);
 }

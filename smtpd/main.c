@@ -21,6 +21,9 @@ setup(struct child *c, void *arg)
 	int r;
 
 	d->child = c;
+	d->guesses = guesses_new();
+	if (d->guesses == NULL)
+		return -ENOMEM;
 	/* the one thread beside the loop starts before the lock-down */
 	r = auth_start(c->loop, conn_auth_done, &d->auth);
 	if (r < 0)

@@ -126,6 +126,7 @@ session_auth_done(struct session *s, enum session_auth result)
 	case SESSION_AUTH_BUSY:
 	case SESSION_AUTH_PENDING:
 		stop(s);
+		s->junk++; /* who asks again and again is no client */
 		session_reply(s, 454, ST(4, 7, 0),
 		    "Temporary authentication failure, try again later");
 		break;

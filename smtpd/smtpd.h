@@ -4,7 +4,7 @@
  * main.c starts; site.c makes the settings of a [listener] usable; listen.c
  * accepts; conn.c is one client with its socket, TLS and session; limits.c
  * counts; peer_queue.c and peer_admin.c speak to the other processes; auth.c
- * checks passwords on a thread of its own. session.h is the protocol and knows
+ * checks passwords on a thread of its own, and guesses.c counts the wrong ones. session.h is the protocol and knows
  * nothing of this.
  */
 #ifndef POSTERN_SMTPD_SMTPD_H
@@ -73,6 +73,23 @@ enum limit_answer limits_take(struct limits *l, uint16_t listener,
     const struct sockaddr *sa, uint32_t max, uint32_t max_per_client,
     struct limit_client **ret_client);
 void limits_drop(struct limits *l, struct limit_client *client);
+
+/* ---- guesses.c: passwords that were wrong, by client ------------------------ */
+
+enum { GUESSERS_MAX = 65536 /* clients; the oldest is forgotten first */ };
+
+struct guesses;
+
+struct guesses *guesses_new(void); /* NULL: no memory */
+void guesses_free(struct guesses *g);
+size_t guesses_clients(const struct guesses *g);
+
+/* May this client try once more? True counts a failure; it is given back when
+ * it turns out to be none. */
+bool guesses_take(struct guesses *g, uint16_t listener,
+    const uint8_t key[CLIENT_KEY_LEN], const struct conf_rate *rate);
+void guesses_give_back(
+    struct guesses *g, uint16_t listener, const uint8_t key[CLIENT_KEY_LEN]);
 
 /* ---- auth.c: passwords ----------------------------------------------------- */
 
@@ -275,7 +292,7 @@ void conn_auth_done(void *owner, enum session_auth result);
 struct stats {
 	uint64_t connections, refused_listener, refused_client;
 	uint64_t tls, tls_failed;
-	uint64_t auth_ok, auth_failed, auth_busy;
+	uint64_t auth_ok, auth_failed, auth_busy, auth_limited;
 	uint64_t messages, recipients, bytes; /* accepted, after the sync */
 	uint64_t not_accepted;		      /* the queue said no */
 	uint64_t fds_short;
@@ -296,8 +313,9 @@ struct smtpd {
 	struct peer_queue queue;
 	struct peer_admin admin;
 	struct auth *auth;
+	struct guesses *guesses;
 	struct stats stats;
-	struct log_limit limit_log, emfile_log;
+	struct log_limit limit_log, guess_log, emfile_log;
 	bool draining;
 	uv_timer_t drain_timer;
 	/* one for all connections: an idle one keeps none */

@@ -159,6 +159,7 @@ struct conf_listener { /* [listener NAME] */
 	uint32_t max_recipients;
 	uint32_t max_connections;
 	uint32_t max_connections_per_client;
+	struct conf_rate max_auth_failures_per_client;
 	uint32_t max_messages_per_connection;
 	uint32_t max_command_errors;
 	uint32_t max_line_length; /* of message text, without CRLF */

@@ -90,6 +90,8 @@ static const struct conf_key listener_keys[] = {
 	    "At one time; more get 421."),
 	K(conf_listener, max_connections_per_client, INT, 1, 1000000, "50", NULL,
 	    "At one time from one IPv4 address or one IPv6 /64; more get 421."),
+	K(conf_listener, max_auth_failures_per_client, RATE, 0, 0, "30/10m", NULL,
+	    "Wrong passwords from one IPv4 address or one IPv6 /64, counted by each intake process. Beyond it AUTH gets 454 unseen until enough time has passed; a connection has three in any case."),
 	K(conf_listener, max_messages_per_connection, INT, 1, 1000000, "10000", NULL,
 	    "Then 421; told to clients as LIMITS MAILMAX."),
 	K(conf_listener, max_command_errors, INT, 1, 1000, "20", NULL,

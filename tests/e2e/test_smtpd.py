@@ -430,6 +430,35 @@ def ten_thousand_idle(d):
             c.close()
 
 
+def guessing(d):
+    """Wrong passwords are bounded for a client, not for a connection; others log in as before."""
+    import base64
+    with smtpd(d, "relay_from = 10.0.0.0/8\nauth = offered\nauth_file = %s/users\n"
+               "max_auth_failures_per_client = 4/60m\n" % d) as s:
+        wrong = "AUTH PLAIN " + base64.b64encode(b"\0anna\0wrong").decode()
+        right = "AUTH PLAIN " + base64.b64encode(b"\0anna\0sesam").decode()
+
+        def inside(source=None):
+            c = Dialogue(s.at, source=source)
+            c.hello()
+            c.starttls()
+            c.cmd("EHLO client.invalid", 250)
+            return c
+        for _ in range(6):  # what is right does not count
+            inside().cmd(right, 235)
+        c = inside()
+        for code in (535, 535, 421):
+            c.cmd(wrong, code)
+        c = inside()
+        c.cmd(wrong, 535)
+        for line in (wrong, right, right):
+            c.cmd(line, 454)
+        inside().cmd(right, 454)
+        s.wait_log(r"authentication of 127.0.0.1 not tried: 4 failures in 60 minutes")
+        inside("127.0.0.2").cmd(right, 235)
+        assert b'result="limited"' in s.admin(0)
+
+
 def writable_memory(pid):
     """All bytes that the process could have written."""
     out = []
@@ -744,5 +773,5 @@ def admin(d):
 child.run([every_way_in, client_certificate, half_closed_client, pipelining_many, slow_bytes_over_tls,
            behind_starttls, smuggling, garbage, reads_nothing, timeouts, connection_limits, limits_of_the_node,
            one_process_counts_itself, no_descriptors,
-           as_many_as_fit, passwords_do_not_stay, ten_thousand_idle, queue_refuses, slow_queue_slows_clients,
+           as_many_as_fit, guessing, passwords_do_not_stay, ten_thousand_idle, queue_refuses, slow_queue_slows_clients,
            aborts_find_no_place, queue_dies, late_answer, queue_breaks_the_rules, no_numbers, reload, drain, drain_deadline, supervisor_dies, admin], "smtpd")
