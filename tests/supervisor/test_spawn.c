@@ -106,6 +106,7 @@ tear_down(void **state)
 static void
 test_signals(void **state)
 {
+	unsigned long long blocked, ignored;
 	sigset_t usr2, now;
 
 	(void)state;
@@ -118,8 +119,13 @@ test_signals(void **state)
 	(void)sigprocmask(SIG_UNBLOCK, &usr2, &now);
 	assert_int_equal(sigismember(&now, SIGUSR2), 1); /* as it was */
 	(void)signal(SIGPIPE, SIG_DFL);
-	assert_string_equal(
-	    output(), "SigBlk:\t0000000000000000\nSigIgn:\t0000000000000000\n");
+	assert_int_equal(
+	    sscanf(output(), "SigBlk: %llx SigIgn: %llx", &blocked, &ignored),
+	    2);
+	assert_int_equal(blocked, 0);
+	/* 32 and 33 are glibc's own: signal() refuses them, and whoever started
+	 * this test may have left them ignored */
+	assert_int_equal(ignored & ~0x180000000ULL, 0);
 }
 
 /* A secret in the environment, and what libraries would obey, stay here. */

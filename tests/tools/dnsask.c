@@ -208,6 +208,7 @@ send_config(const char *servers, const char *trust_ad)
 		conf_errors_print(&errs, "dnsask", stderr);
 		exit(2);
 	}
+	conf_errors_done(&errs); /* warnings */
 	must(conf_blob_build(conf, CONF_FOR_NONE, &blob, &len), "settings");
 	conf_unref(conf);
 	fd = memfd_create("settings", MFD_CLOEXEC | MFD_ALLOW_SEALING);
