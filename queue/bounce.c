@@ -178,9 +178,14 @@ bounce_status(const struct bounce_rcpt *rc, char buf[16])
 		none = "2.0.0";
 	if (smtp_status_parse(rc->status, strlen(rc->status), &st) == 0)
 		return none;
-	/* a class that contradicts the action helps nobody */
 	if ((rc->action == BOUNCE_RELAYED) != (st.cls == 2))
 		return none;
+	/* "550 4.2.1": what was done follows the reply's first digit, and the
+	 * class must not contradict it (RFC 3464, 2.3.4; RFC 2034, 4) */
+	if (rc->action == BOUNCE_FAILED)
+		st.cls = 5;
+	else if (rc->action == BOUNCE_DELAYED)
+		st.cls = 4;
 	return smtp_status_format(st, buf); /* SMTP_STATUS_TEXT is less */
 }
 
@@ -222,7 +227,8 @@ default_subject(const struct bounce *b)
 }
 
 static void
-put_header(struct out *o, const struct bounce *b, const char *bound)
+put_header(
+    struct out *o, const struct bounce *b, const char *bound, bool eight_bit)
 {
 	char date[40];
 
@@ -239,7 +245,11 @@ put_header(struct out *o, const struct bounce *b, const char *bound)
 	    "Auto-Submitted: auto-replied\r\n"
 	    "MIME-Version: 1.0\r\n"
 	    "Content-Type: multipart/report; report-type=delivery-status;\r\n");
-	putf(o, "\tboundary=\"%s\"\r\n\r\n", bound);
+	putf(o, "\tboundary=\"%s\"\r\n", bound);
+	/* a whole is at least what its parts are (RFC 2045, 6.4) */
+	if (eight_bit)
+		put(o, "Content-Transfer-Encoding: 8bit\r\n");
+	put(o, "\r\n");
 }
 
 /* ---- the text for people ----------------------------------------------------------------- */
@@ -597,25 +607,33 @@ put_base64(struct out *o, const uint8_t *p, size_t len)
 	}
 }
 
+/* Does the original come along whole, as it is? */
+static bool
+is_copied(const struct bounce *b, bool utf8)
+{
+	size_t head = bounce_header_len(b->original, b->original_len);
+
+	return b->full && (utf8 || !has_eight_bit(b->original, head));
+}
+
 /* DSN-26, DSN-28: the whole, or the header, in a form that the way back can
  * carry. Headers beyond ASCII go as message/global-headers in base64, which
  * needs no extension of anybody. */
 static void
 put_original(struct out *o, const struct bounce *b, const char *bound,
-    struct bounce_out *ret)
+    const struct bounce_out *ret)
 {
 	size_t len = b->original_len;
 	size_t head = bounce_header_len(b->original, len);
 	bool eight_head = has_eight_bit(b->original, head);
 	bool eight = has_eight_bit(b->original, len);
 
-	if (b->full && (!eight_head || ret->utf8)) {
+	if (is_copied(b, ret->utf8)) {
 		putf(o, "--%s\r\nContent-Type: message/%s\r\n", bound,
 		    eight_head ? "global" : "rfc822");
 		putf(o, "Content-Transfer-Encoding: %s\r\n\r\n",
 		    eight ? "8bit" : "7bit");
 		putn(o, b->original, len);
-		ret->eight_bit = ret->eight_bit || eight;
 	} else if (eight_head) {
 		putf(o,
 		    "--%s\r\nContent-Type: message/global-headers\r\n"
@@ -651,12 +669,14 @@ bounce_format(struct buf *out, const struct bounce *b, struct bounce_out *ret)
 	memset(ret, 0, sizeof(*ret));
 	/* an address that needs SMTPUTF8 proves that its way back has it */
 	ret->utf8 = !is_ascii(b->to);
-	ret->eight_bit = ret->utf8;
+	ret->eight_bit = ret->utf8 ||
+	    (is_copied(b, false) &&
+		has_eight_bit(b->original, b->original_len));
 	boundary(b, bound, sizeof(bound));
 	for (n = 0; occurs(b, bound) && n < 1000; n++)
 		(void)snprintf(bound, sizeof(bound),
 		    "=_%" PRIu64 ".%" PRId64 "/%d", b->mid, b->now_s, n);
-	put_header(&o, b, bound);
+	put_header(&o, b, bound, ret->eight_bit);
 	put(&o, "This is a delivery report in MIME format.\r\n\r\n");
 	put_text(&o, b, bound, ret->utf8);
 	put_report(&o, b, bound, ret->utf8);

@@ -31,6 +31,15 @@
 	"\r\n"                                               \
 	"Sch\303\266ne Gr\303\274\303\237e\r\n"
 
+#define ORIGINAL_8BIT                                 \
+	"From: Alice <alice@sender.example>\r\n"      \
+	"Subject: Greetings\r\n"                      \
+	"MIME-Version: 1.0\r\n"                       \
+	"Content-Type: text/plain; charset=utf-8\r\n" \
+	"Content-Transfer-Encoding: 8bit\r\n"         \
+	"\r\n"                                        \
+	"Sch\303\266ne Gr\303\274\303\237e\r\n"
+
 static const struct bounce_rcpt failed_one[] = { {
     .action = BOUNCE_FAILED,
     .address = "Bob@rcpt.example",
@@ -160,6 +169,10 @@ static const struct {
 } cases[] = {
 	{ "failed-full", "alice@sender.example", NULL, NULL, "QQ+2B314",
 	    TEXT(ORIGINAL), true, failed_one, 1, false, false },
+	{ "failed-full-8bit", "alice@sender.example", NULL, NULL, "",
+	    TEXT(ORIGINAL_8BIT), true, failed_one, 1, true, false },
+	{ "failed-headers-8bit", "alice@sender.example", NULL, NULL, "",
+	    TEXT(ORIGINAL_8BIT), false, failed_one, 1, false, false },
 	{ "failed-headers", "alice@sender.example", NULL, NULL, "",
 	    TEXT(ORIGINAL), false, failed_one, 1, false, false },
 	{ "mixed", "alice@sender.example", NULL, NULL, "", TEXT(ORIGINAL),
@@ -194,7 +207,7 @@ read_file(const char *path, size_t *ret_len)
 
 	if (f == NULL)
 		return NULL;
-	p = malloc(1 << 20);
+	p = malloc((1 << 20) + 1);
 	assert_non_null(p);
 	*ret_len = fread(p, 1, 1 << 20, f);
 	(void)fclose(f);
@@ -274,6 +287,68 @@ test_golden(void **state)
 	}
 }
 
+/* An 8-bit part makes the whole 8-bit, and says so (RFC 2045, 6.4). */
+static void
+test_eight_bit_label(void **state)
+{
+	static const char label[] = "Content-Transfer-Encoding: 8bit\r\n";
+	char *text;
+	size_t len = 0, i;
+
+	(void)state;
+	for (i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {
+		char path[256];
+		const char *end, *at;
+
+		snprintf(path, sizeof(path), "tests/queue/golden/%s.eml",
+		    cases[i].name);
+		text = read_file(path, &len);
+		assert_non_null(text);
+		text[len] = '\0';
+		end = strstr(text, "\r\n\r\n");
+		at = strstr(text, label);
+		assert_int_equal(
+		    at != NULL && at < end, cases[i].want_eight_bit);
+		free(text);
+	}
+}
+
+/* Action and class of Status agree; the reply's first digit decides. */
+static void
+test_status(void **state)
+{
+	static const struct {
+		enum bounce_action action;
+		bool expired;
+		uint16_t code;
+		const char *status, *want;
+	} t[] = {
+		{ BOUNCE_FAILED, false, 550, "5.1.1", "5.1.1" },
+		{ BOUNCE_FAILED, false, 550, "4.2.1", "5.2.1" },
+		{ BOUNCE_FAILED, false, 550, "2.0.0", "5.0.0" },
+		{ BOUNCE_FAILED, false, 550, "", "5.0.0" },
+		{ BOUNCE_FAILED, false, 0, "4.4.4", "5.4.4" },
+		{ BOUNCE_FAILED, true, 450, "4.2.1", "4.4.7" },
+		{ BOUNCE_DELAYED, false, 450, "5.7.1", "4.7.1" },
+		{ BOUNCE_DELAYED, false, 450, "4.7.1", "4.7.1" },
+		{ BOUNCE_DELAYED, false, 450, "", "4.0.0" },
+		{ BOUNCE_RELAYED, false, 250, "2.1.5", "2.1.5" },
+		{ BOUNCE_RELAYED, false, 250, "5.1.5", "2.0.0" },
+	};
+	char buf[16];
+	size_t i;
+
+	(void)state;
+	for (i = 0; i < sizeof(t) / sizeof(t[0]); i++) {
+		struct bounce_rcpt rc = { .action = t[i].action,
+			.expired = t[i].expired,
+			.code = t[i].code,
+			.status = t[i].status };
+
+		assert_string_equal(bounce_status(&rc, buf), t[i].want);
+	}
+}
+
 /* Names and ids that break out of their line, or are not printable. */
 static void
 test_no_injection(void **state)
@@ -336,6 +411,8 @@ main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(test_golden),
+		cmocka_unit_test(test_eight_bit_label),
+		cmocka_unit_test(test_status),
 		cmocka_unit_test(test_no_injection),
 		cmocka_unit_test(test_bound),
 	};
