@@ -46,7 +46,7 @@ log_message(const struct op_msg *op)
 		f.outcome = "deleted";
 		f.reason = reason_word(REASON_REMOVED);
 		f.has_rid = true;
-		for (i = 0; i < op->ret_changed; i++) {
+		for (i = 0; i < op->ret_n; i++) {
 			f.rid = op->ret_rids[i];
 			log_event(LOG_INFO, "deleted", &f,
 			    "Deleted: MID %" PRIu64 " to [%" PRIu32 "]",

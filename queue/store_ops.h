@@ -188,7 +188,8 @@ struct op_msg {
 	int64_t latest_s; /* TIMES: no expiry is later; 0: only the notice */
 	bool whole;	  /* SET_ASIDE: all of it, its body is unreadable */
 	uint32_t ret_changed; /* recipients */
-	uint32_t *ret_rids;   /* those, in arena */
+	uint32_t *ret_rids;   /* REMOVE: those that could be read, in arena */
+	uint32_t ret_n;	      /* of them */
 	struct op_due {
 		uint64_t dest_id;
 		struct dq_entry e;

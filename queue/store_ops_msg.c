@@ -85,33 +85,6 @@ del_rcpt(struct stxn *x, uint64_t mid, uint32_t rid)
 }
 
 static int
-msg_remove(struct stxn *x, struct op_msg *op, struct rec_msg *m)
-{
-	struct rec_rcpt rc;
-	uint32_t *rids, n, i;
-	bool gone;
-	int r;
-
-	r = list_rids(x, op->mid, &rids, &n);
-	for (i = 0; i < n && r == 0; i++) {
-		r = stx_rcpt(x, op->mid, rids[i], &rc);
-		if (r < 0)
-			return r;
-		if (rc.state == RCPT_QUEUED) {
-			r = unqueue(x, op->mid, rids[i], &rc, true);
-			x->c.queued--;
-			x->c.removed++;
-			op->ret_rids[op->ret_changed++] = rids[i];
-		}
-		if (r == 0)
-			r = del_rcpt(x, op->mid, rids[i]);
-	}
-	x->counters_dirty = true;
-	m->n_left = m->n_live = 0;
-	return r < 0 ? r : ops_msg_settle(x, op->mid, m, &gone);
-}
-
-static int
 hold(struct stxn *x, struct op_msg *op, struct rec_msg *m)
 {
 	struct rec_rcpt rc;
@@ -182,6 +155,10 @@ unhold(struct stxn *x, struct op_msg *op, struct rec_msg *m)
 	if (!m->held)
 		return 0;
 	r = list_rids(x, op->mid, &rids, &n);
+	/* not by the counts of the record, which may be wrong */
+	op->ret_due = arena_alloc(&op->arena, n * sizeof(*op->ret_due));
+	if (op->ret_due == NULL)
+		return x->hard = -ENOMEM;
 	for (i = 0; i < n && r == 0; i++) {
 		r = stx_rcpt(x, op->mid, rids[i], &rc);
 		if (r == PE_CORRUPT && x->hard == 0) {
@@ -348,6 +325,40 @@ set_aside_rcpt(struct stxn *x, struct op_msg *op, uint32_t rid, bool keep_good,
 }
 
 static int
+msg_remove(struct stxn *x, struct op_msg *op, struct rec_msg *m)
+{
+	struct rec_rcpt rc;
+	uint32_t *rids, n, i, n_left = m->n_left;
+	bool gone;
+	int r;
+
+	r = list_rids(x, op->mid, &rids, &n);
+	for (i = 0; i < n && r == 0; i++) {
+		r = stx_rcpt(x, op->mid, rids[i], &rc);
+		if (r == PE_CORRUPT && x->hard == 0) {
+			/* what cannot be read must go too when it is told to */
+			r = set_aside_rcpt(x, op, rids[i], false, m);
+			continue;
+		}
+		if (r < 0)
+			return r;
+		if (rc.state == RCPT_QUEUED) {
+			r = unqueue(x, op->mid, rids[i], &rc, true);
+			x->c.queued--;
+			x->c.removed++;
+			op->ret_changed++;
+			if (op->ret_n < n_left)
+				op->ret_rids[op->ret_n++] = rids[i];
+		}
+		if (r == 0)
+			r = del_rcpt(x, op->mid, rids[i]);
+	}
+	x->counters_dirty = true;
+	m->n_left = m->n_live = 0;
+	return r < 0 ? r : ops_msg_settle(x, op->mid, m, &gone);
+}
+
+static int
 set_aside(struct stxn *x, struct op_msg *op)
 {
 	struct rec_msg m;
@@ -389,7 +400,7 @@ op_msg_run(struct stxn *x, struct job *job)
 	struct rec_msg m;
 	int r;
 
-	op->ret_changed = 0;
+	op->ret_changed = op->ret_n = 0;
 	op->ret_rids = NULL;
 	op->ret_due = NULL;
 	if (op->what == OP_MSG_SET_ASIDE) {
@@ -399,12 +410,17 @@ op_msg_run(struct stxn *x, struct job *job)
 		return r;
 	}
 	r = stx_msg(x, op->mid, &m);
+	if (r == PE_CORRUPT && x->hard == 0 && op->what == OP_MSG_REMOVE) {
+		r = set_aside(x, op);
+		if (r < 0 && x->hard == 0)
+			x->hard = r;
+		return r;
+	}
 	if (r < 0)
 		return r;
 	op->ret_rids =
 	    arena_alloc(&op->arena, m.n_left * sizeof(*op->ret_rids));
-	op->ret_due = arena_alloc(&op->arena, m.n_left * sizeof(*op->ret_due));
-	if (op->ret_rids == NULL || op->ret_due == NULL)
+	if (op->ret_rids == NULL)
 		return -ENOMEM;
 	if (op->what == OP_MSG_REMOVE)
 		r = msg_remove(x, op, &m);

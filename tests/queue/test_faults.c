@@ -455,6 +455,52 @@ test_hold_with_bad_recipient(void **state)
 	rig_free(r);
 }
 
+/* What an operator removes is gone, readable or not. */
+static void
+test_remove_unreadable(void **state)
+{
+	static const enum store_db broken[] = { DB_RCPT, DB_MSG };
+	struct rig *r;
+	struct key k;
+	uint64_t mid;
+	size_t t;
+	uint32_t i;
+
+	(void)state;
+	for (t = 0; t < 2; t++) {
+		r = rig_new(RIG_SETTINGS, NULL, MAP);
+		mid = rig_begin(r, "a@b.example", 3, DSN_RET_NONE, 0);
+		for (i = 0; i < 3; i++)
+			rig_rcpt(r, mid, i, "c@d.example", 0, "");
+		rig_data(r, mid, rig_text, sizeof(rig_text) - 1);
+		rig_commit(r, mid, sizeof(rig_text) - 1, 0);
+		RIG_UNTIL(r, r->n_ok == 1);
+		if (broken[t] == DB_RCPT)
+			key_rcpt(&k, mid, 1);
+		else
+			key_u64(&k, mid);
+		tamper(r, broken[t], &k, "junk", 4);
+		assert_non_null(
+		    strstr(rig_ask(r, ADM_REMOVEMESSAGE, mid, "", ""), "3"));
+		assert_int_equal(r->answer_code, 0);
+		assert_int_equal(rig_count(r, DB_MSG), 0);
+		assert_int_equal(rig_count(r, DB_RCPT), 0);
+		assert_int_equal(writer_counters(r->q.writer)->queued, 0);
+		assert_int_equal(writer_counters(r->q.writer)->removed, 3);
+		/* the entry of the one that could not say where it waits */
+		rig_worker_up(r, 0, 10);
+		rig_advance(r, 1);
+		if (r->w[0].n_offers > 0)
+			rig_pull(r, 0, r->w[0].offers[0].dest_id, 10, 10);
+		rig_settle(r);
+		assert_int_equal(r->w[0].n_got, 0);
+		assert_int_equal(rig_count(r, DB_DQ), 0);
+		rig_advance(r, 4 * 86400);
+		RIG_UNTIL(r, rig_count(r, DB_EXP) == 0);
+		rig_free(r);
+	}
+}
+
 static void
 test_bad_dest(void **state)
 {
@@ -699,6 +745,7 @@ main(void)
 		cmocka_unit_test(test_newer_format),
 		cmocka_unit_test(test_bad_entries),
 		cmocka_unit_test(test_hold_with_bad_recipient),
+		cmocka_unit_test(test_remove_unreadable),
 		cmocka_unit_test(test_bad_dest),
 		cmocka_unit_test(test_death_at_each_step),
 	};
