@@ -84,16 +84,25 @@ collect(struct queue *q, struct sview *v, struct op_result *op,
 	struct rec_msg m;
 	struct siter it;
 	uint64_t mid;
+	struct key from;
 	int n = 0, r, e;
 	bool lost = false;
 
-	r = siter_first(&it, v->txn, v->st, DB_EXP, NULL);
-	for (; r == 0 && op->n < EXPIRE_BATCH && n++ < EXPIRE_SCAN;
-	     r = siter_next(&it)) {
+	/* what workers hold stays where it is: not the same ones each time */
+	key_time(&from, q->expire_at_s, q->expire_at_mid);
+	q->expire_at_s = 0;
+	q->expire_at_mid = 0;
+	r = siter_first(&it, v->txn, v->st, DB_EXP, &from);
+	for (; r == 0; r = siter_next(&it)) {
 		if (key_time_parse(it.k.mv_data, it.k.mv_size, &at_s, &mid) <
 			0 ||
 		    at_s > now_s)
 			break;
+		if (op->n == EXPIRE_BATCH || n++ == EXPIRE_SCAN) {
+			q->expire_at_s = at_s; /* goes on here */
+			q->expire_at_mid = mid;
+			break;
+		}
 		e = sview_msg(v, mid, &m);
 		if (lost && e < 0)
 			continue; /* one at a time will do */

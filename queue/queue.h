@@ -222,6 +222,8 @@ struct queue {
 
 	/* expire.c */
 	bool expire_job;
+	int64_t expire_at_s; /* where the walk over exp goes on; 0: start */
+	uint64_t expire_at_mid;
 	/* jump.c */
 	bool clock_known;
 	int64_t clock_offset_ms; /* wall - monotonic */

@@ -350,6 +350,35 @@ test_expiry_not_blocked(void **state)
 	rig_free(r);
 }
 
+/* More than are looked at in one go are with a worker: those behind them end
+ * all the same. */
+static void
+test_expiry_behind_held(void **state)
+{
+	struct rig *r = rig_new(RIG_SETTINGS, NULL, MAP);
+	uint32_t i, n = 2100;
+	uint64_t dest;
+
+	(void)state;
+	for (i = 0; i < n; i++)
+		(void)rig_post(r, "", "c@d.example");
+	RIG_UNTIL(r, r->n_ok == n);
+	rig_worker_up(r, 0, 10);
+	dest = rig_offer(r, 0, 0);
+	rig_pull(r, 0, dest, n, 1);
+	while (r->w[0].n_got < n)
+		rig_pull(r, 0, dest, n, 1);
+	rig_advance(r, 60);
+	(void)rig_send(r, "", "late@other.example");
+	rig_advance(r, 3 * 86400 + 1);
+	RIG_UNTIL(r, writer_counters(r->q.writer)->expired == 1);
+	/* and what comes back late ends too */
+	rig_worker_kill(r, 0);
+	RIG_UNTIL(r, writer_counters(r->q.writer)->expired == n + 1);
+	rig_check_law(r);
+	rig_free(r);
+}
+
 static void
 test_many_expire(void **state)
 {
@@ -615,6 +644,7 @@ main(void)
 		cmocka_unit_test(test_expiry_down_host),
 		cmocka_unit_test(test_expiry_in_flight),
 		cmocka_unit_test(test_expiry_not_blocked),
+		cmocka_unit_test(test_expiry_behind_held),
 		cmocka_unit_test(test_many_expire),
 		cmocka_unit_test(test_retries_used_up),
 		cmocka_unit_test(test_delay_warning),
