@@ -38,7 +38,10 @@
 #include <uv.h>
 
 enum {
-	DEST_SLOTS = 1000, /* destinations one worker holds at most */
+	DEST_SLOTS = 1000,    /* destinations one worker works at */
+	DEST_SLOW_MAX = 4000, /* and those that wait for slow servers */
+	SLOW_MS = 3000,	      /* without anything accepted: slow */
+	SLOTS_TICK_MS = 1000,
 	DEST_BUCKETS = 1024,
 	PULL_BATCH = 8,	     /* messages one connection holds at most */
 	RCPTS_PER_CONN = 10, /* ready recipients worth one connection */
@@ -233,6 +236,8 @@ struct dest {
 	int64_t cap_until_ms; /* monotonic; then more are tried again */
 	uint32_t mailmax;     /* learnt: messages per connection, 0: unknown */
 	uint32_t turn;	      /* for hosts that take turns */
+	int64_t moved_ms;     /* offered, or the last message accepted */
+	bool slow;	      /* counts in n_slow */
 	bool looked;	      /* for a changed policy, in this hold */
 	bool told_up;
 	bool stale; /* DNS could not renew the plan: no new connections by it */
@@ -254,6 +259,18 @@ void dest_run(struct dest *dst);
 void dest_pull_end(struct dest *dst, uint32_t ready);
 /* Queue is gone: everything held is void. */
 void dest_drop_all(struct deliver *d);
+
+/* ---- slots.c: how many destinations are held ------------------------------------- */
+
+void slots_init(struct deliver *d);
+/* It came. */
+void slots_take(struct dest *dst);
+/* Something was accepted there. */
+void slots_moved(struct dest *dst);
+/* It goes. True: queue is to hear that there is room for another. */
+bool slots_give(struct dest *dst);
+/* Slow ones make room when all slots are used. Its timer calls it. */
+void slots_check(struct deliver *d);
 
 /* From conn.c. The connection is still there, and is freed right after. */
 void dest_conn_failed(struct conn *c, enum reason reason, const char *status,
@@ -460,6 +477,8 @@ struct deliver {
 	struct dest_list dests;
 	struct dest_list by_id[DEST_BUCKETS];
 	uint32_t n_dests;
+	uint32_t n_slow; /* of these, by slots.c */
+	uv_timer_t slots_timer;
 	uint32_t n_conns;   /* with a socket or waiting for one */
 	uint32_t n_closing; /* handles that are being closed */
 	uint64_t next_req;  /* permits and pulls; never reused */

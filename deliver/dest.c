@@ -81,19 +81,20 @@ remember_up(struct conn *c)
 
 /* ---- life ------------------------------------------------------------------------------------- */
 
-static void
+/* True: it had a slot that another may have now. */
+static bool
 dest_free(struct dest *dst)
 {
-	struct deliver *d = dst->d;
+	bool room = slots_give(dst);
 
 	LIST_REMOVE(dst, all);
 	LIST_REMOVE(dst, bucket);
-	d->n_dests--;
 	gather_cancel(dst->gather);
 	plan_unref(dst->plan);
 	free(dst->hosts);
 	memo_drop(dst->memo);
 	free(dst);
+	return room;
 }
 
 void
@@ -114,7 +115,7 @@ dest_offer(struct deliver *d, const struct hand_offer *m)
 	LIST_INIT(&dst->conns);
 	LIST_INSERT_HEAD(&d->dests, dst, all);
 	LIST_INSERT_HEAD(&d->by_id[dst->id % DEST_BUCKETS], dst, bucket);
-	d->n_dests++;
+	slots_take(dst);
 	dst->memo = memo_hold(d, dst->domain, dst->gateway);
 	dst->turn = dst->memo != NULL ? dst->memo->turn : arc4random();
 	if (d->draining)
@@ -154,8 +155,7 @@ release_if_over(struct dest *dst)
 	    dst->open_pulls > 0 || dst->running)
 		return;
 	queue_release(d, dst->id);
-	dest_free(dst);
-	queue_want(d, 1);
+	queue_want(d, dest_free(dst) ? 1 : 0);
 	deliver_check_done(d);
 }
 
@@ -196,7 +196,7 @@ dest_drop_all(struct deliver *d)
 	while ((dst = LIST_FIRST(&d->dests)) != NULL) {
 		while ((c = LIST_FIRST(&dst->conns)) != NULL)
 			conn_abort(c);
-		dest_free(dst);
+		(void)dest_free(dst); /* a new queue is asked for all */
 	}
 }
 
@@ -699,6 +699,7 @@ dest_conn_progress(struct conn *c)
 {
 	struct dest *dst = c->dest;
 
+	slots_moved(dst);
 	/* doubles with each round of messages, up to the control's limit */
 	if (dst->cap < dst->plan->control->max_connections)
 		dst->cap++;

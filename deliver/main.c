@@ -64,6 +64,7 @@ init(struct deliver *d, struct child *c)
 	d->resolver.timer.data = &d->resolver;
 	d->done_timer.data = d;
 	policyd_peer_init(d);
+	slots_init(d);
 }
 
 /* Before the lock-down only because a broken certificate should be told before

@@ -701,6 +701,7 @@ teardown(void **state)
 	uv_close((uv_handle_t *)&deliver.resolver.timer, NULL);
 	uv_close((uv_handle_t *)&deliver.policyd.timer, NULL);
 	uv_close((uv_handle_t *)&deliver.done_timer, NULL);
+	uv_close((uv_handle_t *)&deliver.slots_timer, NULL);
 	while (uv_run(&loop, UV_RUN_DEFAULT) != 0)
 		continue; /* the end of the process stopped it once */
 	assert_int_equal(uv_loop_close(&loop), 0);
@@ -1286,6 +1287,58 @@ policyd_goes(void **state)
 	assert_int_equal(w.results, 1);
 }
 
+static void
+tell_many(uint16_t type, uint64_t from, uint64_t to)
+{
+	for (uint64_t id = from; id < to; id++) {
+		struct hand_offer o = { id, "example.com", "default", 1, 0 };
+		struct hand_dest c = { id };
+		struct ipc_wr *wr = ipc_send_begin(w.queue, type, 0);
+
+		if (type == HAND_OFFER)
+			hand_offer_encode(wr, &o);
+		else
+			hand_dest_encode(wr, &c);
+		assert_int_equal(ipc_send_end(w.queue, -1), 0);
+	}
+}
+
+/* A crowd of slow servers does not keep others out, up to its own bound. */
+static void
+slow_ones_make_room(void **state)
+{
+	unsigned all = DEST_SLOTS;
+
+	(void)state;
+	w.hold_permits = true;
+	until(w.slots == all);
+	tell_many(HAND_OFFER, 1000, 1000 + DEST_SLOTS);
+	until(w.asks == DEST_SLOTS);
+	clock_test_advance_ms(SLOW_MS);
+	slots_check(&deliver);
+	until(w.slots == all + DEST_SLOTS);
+	/* as many again, and so on, until the bound of the slow ones */
+	for (unsigned i = 1; i < 6; i++) {
+		tell_many(HAND_OFFER, 1000 + i * DEST_SLOTS,
+		    1000 + (i + 1) * DEST_SLOTS);
+		until(w.asks == (i + 1) * DEST_SLOTS ||
+		    deliver.n_dests == (i + 1) * DEST_SLOTS);
+		clock_test_advance_ms(SLOW_MS);
+		slots_check(&deliver);
+		if (i * DEST_SLOTS >= DEST_SLOW_MAX)
+			break;
+		until(w.slots == all + (i + 1) * DEST_SLOTS);
+	}
+	assert_int_equal(deliver.n_slow, DEST_SLOW_MAX);
+	assert_int_equal(deliver.n_dests, DEST_SLOTS + DEST_SLOW_MAX);
+	until(w.slots == all + DEST_SLOW_MAX);
+	/* they leave: only those with a slot are replaced */
+	tell_many(HAND_CLOSE, 1000, 1000 + DEST_SLOTS + DEST_SLOW_MAX);
+	until(w.releases == DEST_SLOTS + DEST_SLOW_MAX);
+	until(w.slots == all + DEST_SLOW_MAX + DEST_SLOTS);
+	assert_int_equal(deliver.n_slow, 0);
+}
+
 int
 main(void)
 {
@@ -1318,6 +1371,7 @@ main(void)
 		T(a_policy_and_no_starttls),
 		T(discovery_in_doubt),
 		T(policyd_goes),
+		T(slow_ones_make_room),
 	};
 
 	hash_seed();
