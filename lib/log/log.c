@@ -1,7 +1,8 @@
 /*
  * log.c - gathers lines and writes them in whole lines. Called by every process.
- * Never blocks on purpose, never grows beyond its buffer; what the target does
- * not take is counted (log_lost()). File scope: one process, one log.
+ * Never blocks on purpose, never grows beyond its buffer; lines that the target
+ * does not take are counted, and the log says so itself once it takes lines
+ * again. File scope: one process, one log.
  */
 #include "lib/log/log.h"
 #include "lib/base/buf.h"
@@ -30,7 +31,8 @@ static struct {
 	size_t chunk; /* most bytes in one write; 1: one line (datagrams) */
 	char mem[GATHER_MAX];
 	size_t len;
-	uint64_t lost;
+	uint64_t lost, told; /* lines; told: of these the log knows */
+	bool gone;
 } lg = { .fd = 2, .level = LOG_INFO, .proc = "postern", .chunk = PIPE_BUF };
 
 static const char *const level_names[] = { "Critical", "Warning", "Info",
@@ -38,14 +40,12 @@ static const char *const level_names[] = { "Critical", "Warning", "Info",
 static const int syslog_prio[] = { 2, 4, 6, 7, 7 };
 
 void
-log_init(int fd, enum log_format format, enum log_level level, const char *proc)
+log_set_fd(int fd)
 {
 	struct stat st;
 
 	lg.fd = fd;
-	lg.format = format;
-	lg.level = level;
-	(void)snprintf(lg.proc, sizeof(lg.proc), "%s", proc);
+	lg.gone = false;
 	/* a regular file opened for append takes any size in one piece */
 	lg.chunk = PIPE_BUF;
 	if (fstat(fd, &st) == 0) {
@@ -54,6 +54,21 @@ log_init(int fd, enum log_format format, enum log_level level, const char *proc)
 		else if (S_ISSOCK(st.st_mode))
 			lg.chunk = 1;
 	}
+}
+
+void
+log_init(int fd, enum log_format format, enum log_level level, const char *proc)
+{
+	lg.format = format;
+	lg.level = level;
+	(void)snprintf(lg.proc, sizeof(lg.proc), "%s", proc);
+	log_set_fd(fd);
+}
+
+bool
+log_target_gone(void)
+{
+	return lg.gone;
 }
 
 void
@@ -153,6 +168,34 @@ log_quote(char *buf, size_t len, const char *text)
 	    text == NULL ? 0 : strlen(text));
 }
 
+/* How much of mem[done..len) goes into one write. */
+static size_t
+next_chunk(size_t done)
+{
+	size_t n = lg.len - done;
+	const char *nl;
+
+	if (lg.chunk == 1) {
+		nl = memchr(lg.mem + done, '\n', n);
+		return nl == NULL ? n : (size_t)(nl - lg.mem) + 1 - done;
+	}
+	if (n <= lg.chunk)
+		return n;
+	/* cut at the last line end that fits */
+	for (n = lg.chunk; n > 0 && lg.mem[done + n - 1] != '\n'; n--)
+		continue;
+	return n > 0 ? n : lg.chunk;
+}
+
+static void
+count_lost(const char *p, size_t n)
+{
+	size_t i;
+
+	for (i = 0; i < n; i++)
+		lg.lost += p[i] == '\n';
+}
+
 static void
 write_all(void)
 {
@@ -160,36 +203,44 @@ write_all(void)
 	ssize_t w;
 
 	while (done < lg.len) {
-		n = lg.len - done;
-		if (lg.chunk == 1) {
-			const char *nl = memchr(lg.mem + done, '\n', n);
-
-			n = nl == NULL ? n : (size_t)(nl - lg.mem) + 1 - done;
-		} else if (n > lg.chunk) {
-			/* cut at the last line end that fits */
-			n = lg.chunk;
-			while (n > 0 && lg.mem[done + n - 1] != '\n')
-				n--;
-			if (n == 0)
-				n = lg.chunk;
-		}
+		n = next_chunk(done);
 		w = write(lg.fd, lg.mem + done, n);
 		if (w < 0 && errno == EINTR)
 			continue;
-		if (w < 0) {
-			lg.lost++;
-			break;
+		if (w >= 0) {
+			done += (size_t)w;
+			continue;
 		}
-		done += (size_t)w;
+		/* whoever read it is gone: a syslog daemon that was restarted
+		 * has another socket under the same name */
+		lg.gone |= errno == ECONNREFUSED || errno == ENOTCONN ||
+		    errno == ECONNRESET || errno == EPIPE;
+		if (lg.chunk != 1)
+			n = lg.len - done;
+		count_lost(lg.mem + done, n);
+		done += n;
 	}
 	lg.len = 0;
 }
 
+__attribute__((format(printf, 3, 4))) static void put_line(
+    enum log_level level, const char *event, const char *fmt, ...);
+
 void
 log_flush(void)
 {
-	if (lg.len > 0)
-		write_all();
+	uint64_t before = lg.lost, n;
+
+	if (lg.len == 0)
+		return;
+	write_all();
+	if (lg.lost != before || lg.lost == lg.told)
+		return;
+	n = lg.lost - lg.told;
+	lg.told = lg.lost;
+	put_line(LOG_WARNING, "log_lost", "%llu log line%s lost",
+	    (unsigned long long)n, n == 1 ? " was" : "s were");
+	write_all();
 }
 
 static void
@@ -308,8 +359,16 @@ vlog(enum log_level level, const char *event, const struct log_fields *f,
 		put_json(level, event, f, text);
 	else
 		put_text(level, text);
-	if (level <= LOG_WARNING)
-		log_flush();
+}
+
+static void
+put_line(enum log_level level, const char *event, const char *fmt, ...)
+{
+	va_list ap;
+
+	va_start(ap, fmt);
+	vlog(level, event, NULL, fmt, ap);
+	va_end(ap);
 }
 
 void
@@ -323,6 +382,8 @@ log_event(enum log_level level, const char *event, const struct log_fields *f,
 	va_start(ap, fmt);
 	vlog(level, event, f, fmt, ap);
 	va_end(ap);
+	if (level <= LOG_WARNING)
+		log_flush();
 }
 
 void

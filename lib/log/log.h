@@ -36,6 +36,13 @@ struct log_fields {
 void log_init(
     int fd, enum log_format format, enum log_level level, const char *proc);
 
+/* Another target, or the same descriptor that leads elsewhere now. */
+void log_set_fd(int fd);
+
+/* Nobody reads at the other end any more, and never will: a new target is
+ * wanted. */
+bool log_target_gone(void);
+
 /* After a reload. */
 void log_set(enum log_format format, enum log_level level);
 
@@ -58,7 +65,8 @@ void log_event(enum log_level level, const char *event,
 /* Write what is gathered. Cheap when there is nothing. */
 void log_flush(void);
 
-/* Lines that could not be written since the start (log target full or gone). */
+/* Lines that could not be written since the start (log target full or gone). The
+ * log says so by itself when it takes lines again. */
 uint64_t log_lost(void);
 
 /*
