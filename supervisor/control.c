@@ -150,6 +150,18 @@ on_broken(void *peer, struct ipc_msg *m, struct ipc_rd *rd)
 	return 0;
 }
 
+static int
+on_log_gone(void *peer, struct ipc_msg *m, struct ipc_rd *rd)
+{
+	const struct process *p = peer;
+
+	(void)m;
+	if (ipc_rd_end(rd) < 0)
+		return PE_PROTO;
+	node_log_gone(p->node);
+	return 0;
+}
+
 /* ---- permits ------------------------------------------------------------------------ */
 
 static void
@@ -372,6 +384,7 @@ static const struct ipc_rule rules[] = {
 	{ CTL_READY,        3,   1024, WHEN_STARTING, 0,    on_ready },
 	{ CTL_CONFIG_DONE,  12,  1024, WHEN_READY,    0,    on_config_done },
 	{ CTL_BROKEN,       8,   1024, IPC_ANY,       0,    on_broken },
+	{ CTL_LOG_GONE,     0,   0,    IPC_ANY,       0,    on_log_gone },
 	{ CTL_PERMIT_ASK,   8,   8192, WHEN_PERMITS,  0,    on_permit_ask },
 	{ CTL_PERMIT_FREE,  8,   8,    WHEN_PERMITS,  0,    on_permit_free },
 	{ ADM_CALL,         18,  4096, WHEN_ADMIN,    0,    on_adm_call },

@@ -89,8 +89,9 @@ on_sighup(uv_signal_t *handle, int signum)
 static void
 on_turn(void *arg)
 {
-	(void)arg;
 	log_flush();
+	if (log_target_gone())
+		node_log_gone(arg);
 }
 
 static int
@@ -112,8 +113,11 @@ open_loop(struct node *n)
 	n->loop = uv_default_loop();
 	r = ipc_hub_init(&n->hub, n->loop);
 	n->hub.on_turn = on_turn;
+	n->hub.arg = n;
 	if (r == 0)
 		r = uv_timer_init(n->loop, &n->drain_timer);
+	if (r == 0)
+		r = uv_timer_init(n->loop, &n->log_timer);
 	if (r == 0)
 		r = watch(n, &n->sigchld, on_sigchld, SIGCHLD);
 	if (r == 0)
@@ -122,7 +126,7 @@ open_loop(struct node *n)
 		r = watch(n, &n->sigint, on_stop, SIGINT);
 	if (r == 0)
 		r = watch(n, &n->sighup, on_sighup, SIGHUP);
-	n->drain_timer.data = n;
+	n->drain_timer.data = n->log_timer.data = n;
 	return r;
 }
 

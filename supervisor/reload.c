@@ -75,8 +75,10 @@ say_restart_needed(const struct conf *old, const struct conf *new)
 		    "changed: needs a restart");
 }
 
+enum { LOG_AGAIN_MS = 1000 };
+
 /* The target may have been rotated or changed: open it anew, for everyone. */
-static void
+static bool
 renew_log(struct node *n)
 {
 	int fd = node_open_log(n), copy;
@@ -87,7 +89,7 @@ renew_log(struct node *n)
 		    "log target cannot be opened, the old "
 		    "one stays: %s",
 		    strerror(errno));
-		return;
+		return false;
 	}
 	for (i = 0; i < n->n_processes; i++) {
 		struct process *p = &n->processes[i];
@@ -108,6 +110,31 @@ renew_log(struct node *n)
 		? LOG_SYSLOG
 		: (enum log_format)n->conf->log.format,
 	    (enum log_level)n->conf->log.level, "postern");
+	return true;
+}
+
+static void
+on_log_again(uv_timer_t *timer)
+{
+	struct node *n = timer->data;
+
+	if (renew_log(n)) {
+		(void)uv_timer_stop(timer);
+		log_warn("log_target",
+		    "the log target was gone and has been opened anew");
+	}
+}
+
+void
+node_log_gone(struct node *n)
+{
+	/* what else can go, a pipe's reader, does not come back */
+	if (n->conf->log.target != CONF_LOG_SYSLOG)
+		return;
+	/* at most once in a while, whoever says so and however often */
+	if (!uv_is_active((uv_handle_t *)&n->log_timer))
+		(void)uv_timer_start(
+		    &n->log_timer, on_log_again, LOG_AGAIN_MS, LOG_AGAIN_MS);
 }
 
 int
@@ -143,7 +170,7 @@ node_reload(struct node *n)
 			    "%s %u could not be given the settings: %s",
 			    role_name(p->role), p->instance, err_str(r));
 	}
-	renew_log(n);
+	(void)renew_log(n); /* the old one stays, as it says */
 	log_info("reloaded", "settings loaded from %s, generation %llu",
 	    n->conf_dir, (unsigned long long)n->generation);
 	return 0;

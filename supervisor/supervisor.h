@@ -94,7 +94,7 @@ struct node {
 
 	uv_signal_t sigchld, sigterm, sigint, sighup;
 	uv_timer_t drain_timer;
-	uv_timer_t leave_timer;
+	uv_timer_t log_timer;
 };
 
 /* node.c: directories, lock, users, log target, limits. 0 or an exit code for
@@ -136,6 +136,9 @@ void control_granted(
 /* 0 done; PE_CONFIG: the new set is refused and the old one stays; says why
  * in the log. */
 int node_reload(struct node *n);
+/* Nobody reads the log any more (a syslog daemon that was restarted): open it
+ * anew for everyone, as soon as that works. */
+void node_log_gone(struct node *n);
 
 /* drain.c */
 void node_drain(struct node *n, int64_t deadline_ms);

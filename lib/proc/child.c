@@ -227,13 +227,16 @@ on_peer(void *peer, struct ipc_msg *m, struct ipc_rd *rd)
 static int
 on_log(void *peer, struct ipc_msg *m, struct ipc_rd *rd)
 {
-	(void)peer;
+	struct child *c = peer;
+
 	if (ipc_rd_end(rd) < 0)
 		return PE_PROTO;
 	log_flush();
 	/* the old target stays in use when this fails */
 	(void)dup2(m->fd, STDOUT_FILENO);
 	(void)dup2(m->fd, STDERR_FILENO);
+	log_set_fd(STDOUT_FILENO);
+	c->said_log_gone = false;
 	return 0;
 }
 
@@ -516,8 +519,15 @@ on_sigterm(uv_signal_t *handle, int signum)
 static void
 on_turn(void *arg)
 {
-	(void)arg;
+	struct child *c = arg;
+
 	log_flush();
+	if (!log_target_gone() || c->said_log_gone || !ipc_chan_is_up(c->ctl))
+		return;
+	/* locked in as it is, it cannot open another one */
+	c->said_log_gone = true;
+	(void)ipc_send_begin(c->ctl, CTL_LOG_GONE, 0);
+	(void)ipc_send_end(c->ctl, -1); /* a lost supervisor shows itself */
 }
 
 static bool
@@ -549,6 +559,7 @@ open_loop(struct child *c)
 	c->drain_timer.data = c;
 	c->sigterm.data = c;
 	c->hub.on_turn = on_turn;
+	c->hub.arg = c;
 	return ipc_chan_new(&c->hub, CTL_FD, &ctl_spec, c, &c->ctl);
 }
 

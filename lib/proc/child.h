@@ -44,7 +44,7 @@ struct child {
 	/* private to child.c */
 	const struct child_spec *spec;
 	void *arg;
-	bool started, stopping;
+	bool started, stopping, said_log_gone;
 	uint64_t generation;
 	uint32_t uid, gid;
 	uv_timer_t drain_timer;

@@ -31,6 +31,7 @@ enum {
 	CTL_BROKEN, /* a peer of mine broke a rule */
 	CTL_PERMIT_ASK,
 	CTL_PERMIT_FREE,
+	CTL_LOG_GONE, /* nobody reads my log any more: LOG follows in time */
 };
 
 /* supervisor -> child: settings. The first one before START, later ones are

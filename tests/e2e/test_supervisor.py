@@ -1,12 +1,15 @@
 """What the supervisor must not let happen: one process or a second node that stops a running one."""
+import contextlib
 import glob
 import os
 import shutil
 import signal
 import socket
 import subprocess
+import threading
 
 from harness import contains, equal, main, test
+from tests.world import Skip
 from tests.world.base import MODE, ROOT, poll, scale
 from tests.world.postern import program
 
@@ -78,6 +81,60 @@ def started_without_standard_files(w):
             at = os.readlink("/proc/%d/fd/%d" % (pid, fd))
             equal(at in ("/dev/null", node.log_path), True, "%s: descriptor %d is %s" % (name, fd, at))
     node.ctl("status")
+
+
+class Syslog:
+    """A syslog daemon: what comes is appended to a file."""
+
+    def __init__(self, path, to):
+        with contextlib.suppress(FileNotFoundError):
+            os.unlink(path)
+        self.sock = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
+        self.sock.bind(path)
+        os.chmod(path, 0o666)
+        self.to = to
+        threading.Thread(target=self.run, daemon=True).start()
+
+    def run(self):
+        with open(self.to, "ab", 0) as f, contextlib.suppress(OSError):
+            while True:
+                line = self.sock.recv(65536)
+                if not line:
+                    return
+                f.write(line)
+
+    def close(self):
+        self.sock.shutdown(socket.SHUT_RDWR)
+        self.sock.close()
+
+
+@test(timeout=90)
+def syslog_daemon_restarts(w):
+    """The old socket leads nowhere; all processes find the new one, and say how much was lost."""
+    if os.geteuid() != 0 or subprocess.run(["unshare", "-m", "true"], capture_output=True).returncode != 0:
+        raise Skip("needs root and mount namespaces: a /dev/log of its own")
+    d = w.tmp.sub("dev")
+    script = """for f in null zero random urandom full
+do : >"$0/$f" && mount --bind /dev/$f "$0/$f" || exit 1; done
+ln -s "$0/sock" "$0/log" && mount --rbind "$0" /dev && exec "$@" """
+    node = w.postern({"log": {"target": "syslog"}}, wrap=["unshare", "-m", "sh", "-c", script, d])
+    daemon = Syslog(d + "/sock", node.log_path)
+    node.start()
+    node.client().close()
+    node.wait_log(r"smtpd: Info: New SMTP ICID")
+    daemon.close()
+    mark = node.log_size()
+    node.client().close()  # these lines are lost
+    daemon = Syslog(d + "/sock", node.log_path)
+
+    def heard():
+        node.client().close()
+        return node.lines(r"smtpd: Info: New SMTP ICID", mark)
+    poll(heard, 20, "lines of smtpd in the new log")
+    node.wait_log(r"smtpd: Warning: \d+ log lines? w(as|ere) lost", since=mark)
+    node.wait_log(r"postern: Warning: the log target was gone", since=mark)
+    node.ctl("reload")
+    node.wait_log(r"postern: Info: settings loaded", since=mark)
 
 
 if __name__ == "__main__":
