@@ -69,7 +69,7 @@ struct front {
 	uv_timer_t pause;
 	int fd;
 	struct front_opts opts;
-	LIST_HEAD(, conn) conns;
+	LIST_HEAD(conn_list, conn) conns;
 	size_t n_conns;
 	bool draining, freeing;
 	int handles;

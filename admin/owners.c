@@ -42,7 +42,7 @@ struct owners {
 	struct owners_hooks hooks;
 	struct owner *v[OWNERS_MAX];
 	size_t n;
-	TAILQ_HEAD(, owner_call) calls;
+	TAILQ_HEAD(owner_call_list, owner_call) calls;
 	size_t n_calls, n_bytes;
 	uint64_t last_req_id, timeouts;
 	bool stopping;

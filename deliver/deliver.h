@@ -217,6 +217,8 @@ enum dest_state {
 	DEST_ST_ENDING, /* no new connections; released with the last one */
 };
 
+LIST_HEAD(conn_list, conn);
+
 struct dest {
 	LIST_ENTRY(dest) all, bucket;
 	struct deliver *d;
@@ -227,7 +229,7 @@ struct dest {
 	struct gather *gather;
 	struct plan *plan;
 	struct host_state *hosts; /* as many as the verdict has */
-	LIST_HEAD(, conn) conns;
+	struct conn_list conns;
 	uint32_t n_conns;
 	uint32_t open_pulls; /* not answered yet; held until they are */
 	uint32_t ready, retries;
@@ -453,7 +455,7 @@ struct policyd_peer {
 	struct ipc_chan *chan;
 	uint32_t instance;
 	uv_timer_t timer; /* while questions are open */
-	TAILQ_HEAD(, want) wants;
+	TAILQ_HEAD(want_list, want) wants;
 	uint32_t n_sent;
 	uint64_t next_id;
 };
@@ -482,15 +484,15 @@ struct deliver {
 	uint32_t n_conns;   /* with a socket or waiting for one */
 	uint32_t n_closing; /* handles that are being closed */
 	uint64_t next_req;  /* permits and pulls; never reused */
-	LIST_HEAD(, conn) permit_waits[DEST_BUCKETS];
-	LIST_HEAD(, conn) pulls[DEST_BUCKETS];
+	struct conn_list permit_waits[DEST_BUCKETS];
+	struct conn_list pulls[DEST_BUCKETS];
 	uint64_t dcid_next, dcid_end;	/* lease in use */
 	uint64_t dcid_next2, dcid_end2; /* the one after it */
 	bool dcid_asked;
 	bool started, draining, done;
 	uv_timer_t done_timer; /* waits for the last bytes to queue */
 	struct memo_list memos;
-	LIST_HEAD(, memo) memo_buckets[DEST_BUCKETS];
+	LIST_HEAD(memo_bucket, memo) memo_buckets[DEST_BUCKETS];
 	size_t n_memos;
 	struct counters n;
 };

@@ -45,7 +45,7 @@ struct gather {
 	gather_done *done;
 	void *arg;
 	uv_timer_t timer; /* ends it outside of all calls */
-	LIST_HEAD(, lookup) lookups;
+	LIST_HEAD(lookup_list, lookup) lookups;
 	size_t n_lookups; /* those, and want */
 	struct want *want;
 	bool fresh;

@@ -29,7 +29,8 @@ struct explain {
 	char recipient[TEXT_ADDRESS_MAX + 1], domain[ADDR_DOMAIN_MAX + 1];
 	LIST_ENTRY(explain) link;
 };
-static LIST_HEAD(, explain) explains = LIST_HEAD_INITIALIZER(explains);
+static LIST_HEAD(explain_list, explain) explains = LIST_HEAD_INITIALIZER(
+    explains);
 static size_t n_explains; /* file scope: calls of all admins share the bound */
 
 static struct admin_peer *

@@ -36,7 +36,7 @@ struct admin {
 	struct app *app;
 	struct adm_peer peer;
 	uint32_t instance;
-	LIST_HEAD(, refresh) refreshes;
+	LIST_HEAD(refresh_list, refresh) refreshes;
 };
 
 /* ---- metrics and status --------------------------------------------------------

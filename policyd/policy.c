@@ -32,7 +32,7 @@ struct policy_entry {
 	TAILQ_ENTRY(policy_entry)
 	order; /* IDLE: least recent first; PLACE and
 					  * LOST: first come, first served */
-	TAILQ_HEAD(, policy_waiter) waiters, ready;
+	TAILQ_HEAD(policy_waiter_list, policy_waiter) waiters, ready;
 	struct policy *p;
 	enum phase phase;
 	/* this round */
@@ -61,7 +61,7 @@ struct policy {
 	const struct policy_ops *ops;
 	void *arg;
 	struct policy_settings set;
-	LIST_HEAD(, policy_entry) buckets[BUCKETS];
+	LIST_HEAD(policy_entry_list, policy_entry) buckets[BUCKETS];
 	struct entry_list idle, places, lost;
 	size_t n_entries, n_places, n_waiters;
 	uint32_t n_fetches, n_refreshes;

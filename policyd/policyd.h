@@ -62,9 +62,9 @@ struct app {
 	struct sts_fetcher *fetcher; /* the same */
 	struct policy *policy;
 	struct resolver_peer resolver;
-	LIST_HEAD(, worker) workers;
-	LIST_HEAD(, admin) admins;
-	LIST_HEAD(, job) jobs; /* fetches under way */
+	LIST_HEAD(worker_list, worker) workers;
+	LIST_HEAD(admin_list, admin) admins;
+	LIST_HEAD(job_list, job) jobs; /* fetches under way */
 	uv_timer_t tick, drain;
 	bool started;
 	struct counters n;

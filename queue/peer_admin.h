@@ -24,7 +24,8 @@ struct qadmin {
 	uint32_t instance;
 	struct adm_peer peer;
 	struct ipc_chan *chan;
-	LIST_HEAD(, qact) acts; /* calls that take more than one turn */
+	LIST_HEAD(qact_list, qact)
+	acts; /* calls that take more than one turn */
 	uint32_t n_acts;
 };
 

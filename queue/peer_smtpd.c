@@ -24,7 +24,7 @@ struct qsmtpd {
 	struct queue *q;
 	uint32_t instance;
 	struct ipc_chan *chan;
-	LIST_HEAD(, qintake) intakes;
+	LIST_HEAD(qintake_list, qintake) intakes;
 	uint32_t n_intakes;
 };
 

@@ -64,6 +64,8 @@ struct qfail {
 	char *status, *text, *host;
 };
 
+LIST_HEAD(qhold_list, qhold);
+
 /* A destination in memory. */
 struct qdest {
 	uint64_t id;
@@ -84,7 +86,7 @@ struct qdest {
 	uint32_t in_flight;
 	uint32_t n_holds;
 	uint32_t jobs; /* that will come back to it */
-	LIST_HEAD(, qhold) holds;
+	struct qhold_list holds;
 	struct qfail *fail;
 	bool fail_job;
 	const char *gateway; /* interned */
@@ -133,8 +135,8 @@ struct qworker {
 	uint32_t held, probes;
 	uint32_t n_flights;
 	struct qflight_list flights;
-	LIST_HEAD(, qhold) holds;
-	STAILQ_HEAD(, qpull) pulls;
+	struct qhold_list holds;
+	STAILQ_HEAD(qpull_list, qpull) pulls;
 	uint32_t n_pulls;
 };
 
@@ -190,7 +192,7 @@ struct queue {
 	size_t n_names, names_cap;
 
 	/* offer.c */
-	LIST_HEAD(, qworker) workers;
+	LIST_HEAD(qworker_list, qworker) workers;
 	uint32_t n_workers;
 	struct qlost lost[LOST_MAX];
 	uint32_t n_lost;
@@ -203,7 +205,7 @@ struct queue {
 	int64_t sched_scan_ms;
 
 	/* peer_smtpd.c */
-	LIST_HEAD(, qsmtpd) smtpds;
+	LIST_HEAD(qsmtpd_list, qsmtpd) smtpds;
 	struct qintake **intakes; /* hash by mid */
 	size_t intakes_cap, n_intakes;
 	size_t n_files, files_max; /* body files of open submissions */
@@ -218,7 +220,7 @@ struct queue {
 	uint64_t high_mid; /* first id never leased */
 	uint64_t own_next, own_end;
 	bool own_asked;
-	LIST_HEAD(, qask) asks;
+	LIST_HEAD(qask_list, qask) asks;
 
 	/* expire.c */
 	bool expire_job;
@@ -257,7 +259,7 @@ struct queue {
 	int64_t forget_at_ms;
 	bool forget_job;
 
-	LIST_HEAD(, qadmin) admins;
+	LIST_HEAD(qadmin_list, qadmin) admins;
 	struct qstats stats;
 };
 

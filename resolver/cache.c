@@ -34,7 +34,7 @@ struct entry {
 LIST_HEAD(bucket, entry);
 
 struct cache {
-	TAILQ_HEAD(, entry) lru;
+	TAILQ_HEAD(entry_lru, entry) lru;
 	struct bucket *buckets;
 	size_t n_buckets; /* a power of two */
 	size_t max_bytes;

@@ -54,8 +54,8 @@ struct channel {
 	ares_channel ares;
 	uv_timer_t timer; /* c-ares' next time-out */
 	uv_timer_t soon;  /* hand out what finished inside ares_send() */
-	LIST_HEAD(, poll) polls;
-	TAILQ_HEAD(, flight) done;
+	LIST_HEAD(poll_list, poll) polls;
+	TAILQ_HEAD(flight_list, flight) done;
 	unsigned handles; /* open, or being closed */
 	unsigned flights; /* not handed out yet */
 	bool closing, retiring;

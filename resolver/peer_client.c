@@ -30,7 +30,7 @@ struct client {
 	struct ipc_chan *chan;
 	enum role role;
 	uint32_t instance;
-	LIST_HEAD(, pending) pending;
+	LIST_HEAD(pending_list, pending) pending;
 	unsigned n_pending;
 };
 

@@ -27,8 +27,8 @@ struct app {
 	struct child *child;
 	struct resolver *r; /* NULL until setup */
 	struct probe probe;
-	LIST_HEAD(, client) clients; /* deliver, later policyd */
-	LIST_HEAD(, admin) admins;
+	LIST_HEAD(client_list, client) clients; /* deliver, later policyd */
+	LIST_HEAD(admin_list, admin) admins;
 	uv_timer_t drain;
 	bool started;
 	size_t n_early; /* channels that came before start() */

@@ -27,7 +27,7 @@ struct question {
 	LIST_ENTRY(question) bucket;
 	TAILQ_ENTRY(question) by_deadline;
 	TAILQ_ENTRY(question) queue; /* waiting or ready */
-	TAILQ_HEAD(, resolver_req) reqs;
+	TAILQ_HEAD(resolver_req_list, resolver_req) reqs;
 	struct resolver *r;
 	enum question_state state;
 	char name[DNS_NAME_SIZE];

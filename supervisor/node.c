@@ -74,7 +74,7 @@ make_parents(const char *path)
 	char part[4096];
 	size_t i;
 
-	for (i = 1; path[i] != '\0' && i < sizeof(part) - 1; i++) {
+	for (i = 1; i < sizeof(part) - 1 && path[i] != '\0'; i++) {
 		if (path[i] != '/')
 			continue;
 		memcpy(part, path, i);

@@ -87,7 +87,7 @@ struct ipc_chan;
 /* All channels of one loop; flushes them once per turn. One per process. */
 struct ipc_hub {
 	uv_prepare_t prepare;
-	LIST_HEAD(, ipc_chan) dirty;
+	LIST_HEAD(ipc_chan_list, ipc_chan) dirty;
 	void (*on_turn)(void *arg); /* called each turn before the flush */
 	void *arg;
 };

@@ -59,7 +59,7 @@ struct sts_fetcher {
 	uv_timer_t soon;  /* fetches that failed before they began */
 	unsigned handles; /* open, or being closed */
 	bool closing;
-	LIST_HEAD(, sts_fetch) fetches;
+	LIST_HEAD(sts_fetch_list, sts_fetch) fetches;
 	/* settings */
 	int64_t total_ms, connect_ms;
 	uint16_t port;

@@ -34,8 +34,8 @@ struct session {
 struct tls_client {
 	SSL_CTX *ctx;
 	unsigned refs;
-	LIST_HEAD(, session) buckets[BUCKETS];
-	TAILQ_HEAD(, session) lru;
+	LIST_HEAD(session_bucket, session) buckets[BUCKETS];
+	TAILQ_HEAD(session_lru, session) lru;
 	size_t n_sessions;
 	uint64_t full, resumed;
 };

@@ -84,7 +84,7 @@ static FILE *record, *ledger;
 static unsigned defer_pct, fail_pct, defer_data_pct;
 static int64_t delay_ns;
 static bool pipelining = true;
-static LIST_HEAD(, client) clients = LIST_HEAD_INITIALIZER(clients);
+static LIST_HEAD(client_list, client) clients = LIST_HEAD_INITIALIZER(clients);
 static struct listener listeners[LISTENERS_MAX];
 static bool over;
 static uint64_t open_conns, report_at;
