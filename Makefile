@@ -5,7 +5,9 @@
 #   make check           set up, build, run every test
 #   make demo | run      a tour on the test internet | a gateway in front of you
 #   make bench | fuzz    measure against peers | fuzz each parser (TIME=20 s)
-#   make crash           kill -9 under load (KILLS=100 MESSAGES=20000 SEED=)
+#   make crash | soak    kill -9 under load (KILLS=100 MESSAGES=20000 SEED=) | half
+#                        load for TIME=1200 s (RATE=)
+#   make bounds          memory and time when there is much of something (ONLY=)
 #   make lint | format   clang-tidy and cppcheck | clang-format
 #   make install         DESTDIR= PREFIX=/usr/local
 #
@@ -115,7 +117,7 @@ FUZZ  := $(patsubst tests/fuzz/%.c,$(B)/fuzz/%,$(wildcard tests/fuzz/fuzz_*.c))
 .DELETE_ON_ERROR:
 .SUFFIXES:
 .SECONDARY:
-.PHONY: all build tools deps check check-run unit e2e demo run bench crash fuzz lint \
+.PHONY: all build tools deps check check-run unit e2e demo run bench crash soak bounds fuzz lint \
 	format install clean compile_commands.json version
 
 all: build
@@ -212,6 +214,17 @@ crash: deps
 crash-run: build $(BENCH)
 	@MODE=$(MODE) python3 -m tests.crash.crash --kills $(KILLS) --messages $(MESSAGES) \
 		$(if $(SEED),--seed $(SEED))
+
+soak: deps
+	@$(MAKE) --no-print-directory TIME=$(if $(filter command% environment%,$(origin TIME)),$(TIME),1200) soak-run
+soak-run: build $(BENCH)
+	@MODE=$(MODE) python3 -m tests.crash.soak --time $(TIME) \
+		$(if $(RATE),--rate $(RATE)) $(if $(SEED),--seed $(SEED))
+
+bounds: deps
+	@$(MAKE) --no-print-directory bounds-run
+bounds-run: build $(BENCH)
+	@MODE=$(MODE) python3 -m tests.bench.bounds $(ONLY)
 
 fuzz: deps
 	@$(MAKE) --no-print-directory MODE=fuzz TIME=$(TIME) fuzz-run

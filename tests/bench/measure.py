@@ -36,6 +36,14 @@ def stat_of(pid):
     return name, int(f[1]), *(int(x) / TICK for x in f[11:13]), (int(f[13]) + int(f[14])) / TICK
 
 
+def smaps(pid):
+    """(PSS, its anonymous part) of a process, kB; zeros when it is gone."""
+    text = read("/proc/%d/smaps_rollup" % pid)
+    pss = re.search(r"^Pss:\s+(\d+)", text, re.M)
+    anon = re.search(r"^Pss_Anon:\s+(\d+)", text, re.M)
+    return int(pss.group(1)) if pss else 0, int(anon.group(1)) if anon else 0
+
+
 def busy():
     """(seconds that all processors worked, seconds there were) since boot."""
     f = [int(x) / TICK for x in read("/proc/stat").split("\n", 1)[0].split()[1:9]]
@@ -139,16 +147,8 @@ class Group:
     def memory(self):
         """(PSS, PSS of anonymous memory, processes): kB. Each shared page is divided among those
         that share it, so the sum is what the machine spends."""
-        pss = anon = n = 0
-        for pid in self.pids():
-            text = read("/proc/%d/smaps_rollup" % pid)
-            m = re.search(r"^Pss:\s+(\d+)", text, re.M)
-            if m:
-                n += 1
-                pss += int(m.group(1))
-                m = re.search(r"^Pss_Anon:\s+(\d+)", text, re.M)
-                anon += int(m.group(1)) if m else 0
-        return pss, anon, n
+        each = [smaps(pid) for pid in self.pids()]
+        return sum(p for p, _ in each), sum(a for _, a in each), sum(1 for p, _ in each if p)
 
     def close(self):
         if self.dir:

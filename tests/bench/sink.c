@@ -12,6 +12,7 @@
  *	--ledger FILE            append "LOCAL-PART NS LENGTH SUM" for each recipient
  *	                         of it: the moment, bytes from X-Seq on, their sum
  *	--defer PERCENT          answer so many RCPT with 450
+ *	--defer-domain TEXT      answer 450 to each RCPT that has TEXT in it
  *	--fail PERCENT           answer so many RCPT with 550
  *	--defer-data PERCENT     answer so many messages with 451
  *	--delay MS               wait before the reply to the end of data
@@ -81,6 +82,7 @@ static struct {
 static int epfd;
 static SSL_CTX *tls_ctx;
 static FILE *record, *ledger;
+static const char *defer_domain;
 static unsigned defer_pct, fail_pct, defer_data_pct;
 static int64_t delay_ns;
 static bool pipelining = true;
@@ -323,7 +325,10 @@ static void
 on_rcpt(struct client *cl, const char *line, size_t len)
 {
 	cl->rcpts++;
-	if (defer_pct > 0 && percent() < defer_pct) {
+	if ((defer_pct > 0 && percent() < defer_pct) ||
+	    (defer_domain != NULL &&
+		memmem(line, len, defer_domain, strlen(defer_domain)) !=
+		    NULL)) {
 		count.deferred++;
 		say(cl, "450 4.2.0 try again\r\n");
 	} else if (fail_pct > 0 && percent() < fail_pct) {
@@ -680,6 +685,7 @@ main(int argc, char **argv)
 		{ "record", required_argument, NULL, 'r' },
 		{ "ledger", required_argument, NULL, 'L' },
 		{ "defer", required_argument, NULL, 'd' },
+		{ "defer-domain", required_argument, NULL, 'o' },
 		{ "fail", required_argument, NULL, 'f' },
 		{ "defer-data", required_argument, NULL, 'D' },
 		{ "delay", required_argument, NULL, 'w' },
@@ -718,6 +724,9 @@ main(int argc, char **argv)
 			break;
 		case 'd':
 			defer_pct = (unsigned)number("defer", optarg, 0, 100);
+			break;
+		case 'o':
+			defer_domain = optarg;
 			break;
 		case 'f':
 			fail_pct = (unsigned)number("fail", optarg, 0, 100);

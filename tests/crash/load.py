@@ -47,12 +47,12 @@ class Tail:
 
 
 class Load:
-    def __init__(self, world, messages, rate=0, settings=None):
+    def __init__(self, world, messages, rate=0, name="load"):
         """rate: messages a second, of all sources together; 0: as many as go."""
-        self.world, self.messages, self.rate = world, messages, rate
-        self.dir = world.tmp.sub("ledgers")
+        self.messages, self.rate = messages, rate
+        self.dir = world.tmp.sub("ledgers-" + name)
         self.sinks, self.sources = [], []
-        zone = world.zone(DOMAIN)
+        zone = world.zone(DOMAIN).clear()
         k = 0
         for name, words, domains in SINKS:
             cert = world.ca.issue("mx-%s.%s" % (name, DOMAIN)) if name == "tls" else None
@@ -63,10 +63,7 @@ class Load:
                 zone.mx(10, "mx-%s.%s" % (name, DOMAIN), name="d%d" % k)
                 k += 1
         self.domains = k
-        self.node = world.postern(SETTINGS)
-        for head, keys in (settings or {}).items():
-            self.node.merge(self.node.settings, {head: keys})
-        self.node.start()
+        self.node = world.postern(SETTINGS).start()
 
     def path(self, *name):
         return os.path.join(self.dir, "-".join(name))

@@ -240,6 +240,8 @@ class Fault:
 class Dns:
     """knot, unbound and the fault server of one world."""
 
+    queries = 450  # that unbound works on at one time; each takes two descriptors
+
     def __init__(self, directory, knot_address, unbound_address, fault_address, port, smtp_port):
         self.dir = directory
         self.smtp_port = smtp_port
@@ -438,8 +440,8 @@ class Dns:
     ede: yes
     num-threads: 1
     so-reuseport: no
-    outgoing-range: 900
-    num-queries-per-thread: 450
+    outgoing-range: %(range)d
+    num-queries-per-thread: %(queries)d
     incoming-num-tcp: 100
     module-config: "validator iterator"
     root-hints: "/dev/null"
@@ -460,7 +462,8 @@ stub-zone:
     name: "."
     stub-addr: %(knot)s@%(port)d
 """ % {"d": d, "address": self.unbound[0], "port": self.unbound[1], "knot": self.knot[0],
-                "ds": self._ds(self.root)})
+                "ds": self._ds(self.root), "range": 2 * self.queries,
+                "queries": self.queries})
         self.procs.append(Proc("unbound", [find_program("unbound"), "-d", "-p", "-c", conf],
                                os.path.join(self.dir, "unbound.log")))
 
