@@ -447,7 +447,8 @@ struct resolver_peer {
 	uint32_t instance;
 	uv_timer_t timer;
 	TAILQ_HEAD(ask_list, ask) asks; /* open, oldest first */
-	uint32_t n_asks;
+	uint32_t n_waiting;		/* of those not sent yet */
+	uint32_t n_owed; /* answers, also to what was cancelled since */
 	uint64_t next_id;
 };
 struct policyd_peer {

@@ -14,7 +14,12 @@
 #include <stdlib.h>
 #include <string.h>
 
-enum { SLACK_MS = 5000 /* beyond the resolver's own deadline */ };
+enum {
+	SLACK_MS = 5000, /* beyond the resolver's own deadline */
+	/* what was cancelled still counts there: over its bound the channel
+	 * would be closed, and over ours the rest waits here */
+	OWED_MAX = RESOLVE_IN_FLIGHT_MAX / 2,
+};
 
 struct ask {
 	TAILQ_ENTRY(ask) link;
@@ -50,18 +55,28 @@ send_ask(struct resolver_peer *p, struct ask *a)
 {
 	struct resolve_ask m = { a->name, a->type, 0 };
 
-	if (!ipc_chan_is_up(p->chan))
-		return; /* sent when it is up, or answered by the deadline */
+	if (!ipc_chan_is_up(p->chan) || p->n_owed >= OWED_MAX)
+		return; /* sent when there is room, or answered by the clock */
 	resolve_ask_encode(ipc_send_begin(p->chan, RESOLVE_ASK, a->id), &m);
-	a->sent = ipc_send_end(p->chan, -1) == 0;
+	if (ipc_send_end(p->chan, -1) < 0)
+		return;
+	a->sent = true;
+	p->n_waiting--;
+	p->n_owed++;
+}
+
+static void
+unlink_ask(struct resolver_peer *p, struct ask *a)
+{
+	TAILQ_REMOVE(&p->asks, a, link);
+	p->n_waiting -= !a->sent;
 }
 
 /* Take it off the list and give the answer. */
 static void
 finish(struct resolver_peer *p, struct ask *a, const struct dns_answer *answer)
 {
-	TAILQ_REMOVE(&p->asks, a, link);
-	p->n_asks--;
+	unlink_ask(p, a);
 	a->done(a->arg, answer);
 	free(a);
 }
@@ -113,10 +128,8 @@ ask_start(struct deliver *d, const char *name, uint16_t type, ask_done *done,
 	a->until_ms =
 	    clock_mono_ms() + SLACK_MS + d->env->conf->resolver.timeout_ms;
 	TAILQ_INSERT_TAIL(&p->asks, a, link);
-	p->n_asks++;
-	/* over what the resolver takes from one client the rest waits here */
-	if (p->n_asks <= RESOLVE_IN_FLIGHT_MAX / 2)
-		send_ask(p, a);
+	p->n_waiting++;
+	send_ask(p, a);
 	if (TAILQ_FIRST(&p->asks) == a)
 		arm(p);
 	return a;
@@ -130,8 +143,7 @@ ask_cancel(struct ask *a)
 	if (a == NULL)
 		return;
 	p = &a->d->resolver;
-	TAILQ_REMOVE(&p->asks, a, link);
-	p->n_asks--;
+	unlink_ask(p, a);
 	free(a); /* its answer, when it comes, belongs to nobody */
 }
 
@@ -153,13 +165,25 @@ static void
 send_waiting(struct resolver_peer *p)
 {
 	struct ask *a;
-	uint32_t n = 0;
 
 	TAILQ_FOREACH(a, &p->asks, link) {
-		if (++n > RESOLVE_IN_FLIGHT_MAX / 2)
+		if (p->n_waiting == 0 || p->n_owed >= OWED_MAX)
 			break;
 		if (!a->sent)
 			send_ask(p, a);
+	}
+}
+
+/* Nothing of what was sent will be answered by this channel. */
+static void
+forget_sent(struct resolver_peer *p)
+{
+	struct ask *a;
+
+	p->n_owed = p->n_waiting = 0;
+	TAILQ_FOREACH(a, &p->asks, link) {
+		a->sent = false;
+		p->n_waiting++;
 	}
 }
 
@@ -171,8 +195,13 @@ on_answer(void *peer, struct ipc_msg *m, struct ipc_rd *rd)
 	struct dns_answer *answer = NULL;
 	int r;
 
-	if (a == NULL)
-		return 0; /* cancelled, or late */
+	if (p->n_owed == 0)
+		return PE_PROTO; /* to nothing */
+	p->n_owed--;
+	if (a == NULL) {
+		send_waiting(p); /* that one was cancelled, or is late */
+		return 0;
+	}
 	r = dns_answer_decode(rd->p, m->len, &answer);
 	if (r < 0 && r != -ENOMEM)
 		return PE_PROTO;
@@ -195,10 +224,8 @@ static void
 on_up(void *peer)
 {
 	struct resolver_peer *p = peer;
-	struct ask *a;
 
-	TAILQ_FOREACH(a, &p->asks, link)
-		a->sent = false;
+	forget_sent(p);
 	send_waiting(p);
 }
 
@@ -206,12 +233,10 @@ static void
 on_down(void *peer, int why, const char *text)
 {
 	struct resolver_peer *p = peer;
-	struct ask *a;
 
 	ipc_chan_free(p->chan);
 	p->chan = NULL;
-	TAILQ_FOREACH(a, &p->asks, link)
-		a->sent = false;
+	forget_sent(p);
 	if (why != PE_GONE)
 		child_peer_broken(
 		    p->d->child, ROLE_RESOLVER, p->instance, text);

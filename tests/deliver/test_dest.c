@@ -51,7 +51,12 @@ static struct world {
 	uint64_t permit_req;
 	/* DNS */
 	enum { MX_ONE, MX_TWO, MX_EQUAL, MX_SERVFAIL, MX_NULL } mx;
-	unsigned questions;
+	unsigned questions, answers;
+	bool hold_answers;
+	struct held {
+		uint64_t req_id;
+		char name[64];
+	} * held;
 	/* MTA-STS: the answer, and the one after a fresh look */
 	struct policy_answer policy, policy_fresh;
 	unsigned policy_asks, policy_fresh_asks;
@@ -409,7 +414,7 @@ start_queue(void)
 /* ---- resolver --------------------------------------------------------------------------------- */
 
 static int
-on_ask(void *peer, struct ipc_msg *m, struct ipc_rd *rd)
+answer_dns(uint64_t req_id, const struct resolve_ask *ask)
 {
 	static const uint8_t mapped[16] = { [10] = 0xff, 0xff, 127, 0, 0, 1 };
 	static const uint8_t here[] = { 127, 0, 0, 1 },
@@ -423,53 +428,68 @@ on_ask(void *peer, struct ipc_msg *m, struct ipc_rd *rd)
 		.reason = "",
 		.rrs = rr,
 		.rrs_len = 1 };
-	struct resolve_ask ask;
 	struct buf b;
 
-	(void)peer;
-	assert_int_equal(resolve_ask_decode(rd, &ask), 0);
-	w.questions++;
-	a.name = a.canon = ask.name;
-	a.type = ask.type;
-	if (ask.type == DNS_MX && w.mx == MX_TWO)
+	w.answers++;
+	a.name = a.canon = ask->name;
+	a.type = ask->type;
+	if (ask->type == DNS_MX && w.mx == MX_TWO)
 		rr[0].host = "other.example.com";
-	if (ask.type == DNS_MX && w.mx == MX_EQUAL) {
+	if (ask->type == DNS_MX && w.mx == MX_EQUAL) {
 		rr[1].preference = rr[0].preference;
 		a.rrs_len = 2;
 	}
-	if (ask.type == DNS_MX && w.mx == MX_NULL)
+	if (ask->type == DNS_MX && w.mx == MX_NULL)
 		rr[0].host = "";
-	if (ask.type == DNS_MX && w.mx == MX_SERVFAIL) {
+	if (ask->type == DNS_MX && w.mx == MX_SERVFAIL) {
 		a.state = DNS_INDETERMINATE;
 		a.kind = DNS_NONE;
 		a.why = DNS_WHY_SERVFAIL;
 		a.reason = "servfail";
 		a.rrs_len = 0;
 	}
-	if (w.mapped && ask.type == DNS_AAAA) {
+	if (w.mapped && ask->type == DNS_AAAA) {
 		rr[0] = (struct dns_rr){
 			.host = "", .data = mapped, .data_len = 16
 		};
-	} else if (ask.type == DNS_A && !w.mapped) {
+	} else if (ask->type == DNS_A && !w.mapped) {
 		rr[0] =
 		    (struct dns_rr){ .host = "", .data = here, .data_len = 4 };
 		rr[1] = rr[0];
 		rr[1].data = there;
 		a.rrs_len = w.two_addresses ? 2 : 1;
-		if (strcmp(ask.name, "mx2.example.com") == 0)
+		if (strcmp(ask->name, "mx2.example.com") == 0)
 			rr[0].data = there;
-	} else if (ask.type != DNS_MX) {
+	} else if (ask->type != DNS_MX) {
 		a.kind = DNS_NODATA;
 		a.rrs_len = 0;
 	}
 	buf_init(&b, DNS_ANSWER_MAX);
 	assert_int_equal(dns_answer_encode(&a, &b), 0);
 	assert_int_equal(
-	    buf_put(ipc_send_begin(w.resolver, RESOLVE_ANSWER, m->req_id)->b,
+	    buf_put(ipc_send_begin(w.resolver, RESOLVE_ANSWER, req_id)->b,
 		buf_data(&b), buf_len(&b)),
 	    0);
 	buf_done(&b);
 	return ipc_send_end(w.resolver, -1);
+}
+
+static int
+on_ask(void *peer, struct ipc_msg *m, struct ipc_rd *rd)
+{
+	struct resolve_ask ask;
+	struct held *h;
+
+	(void)peer;
+	assert_int_equal(resolve_ask_decode(rd, &ask), 0);
+	w.questions++;
+	if (!w.hold_answers)
+		return answer_dns(m->req_id, &ask);
+	assert_in_range(w.questions - w.answers, 1, RESOLVE_IN_FLIGHT_MAX);
+	h = &w.held[w.questions - 1];
+	h->req_id = m->req_id;
+	(void)snprintf(h->name, sizeof(h->name), "%s", ask.name);
+	return 0;
 }
 
 static void
@@ -1154,6 +1174,51 @@ an_address_of_the_wrong_family(void **state)
 	assert_int_equal(w.conns, 0);
 }
 
+static void
+on_asked(void *arg, const struct dns_answer *answer)
+{
+	struct ask **a = arg;
+
+	assert_int_equal(answer->kind, DNS_DATA);
+	*a = NULL;
+}
+
+/* Questions over the bound wait here; what was cancelled is still owed by the
+ * resolver, and makes room when its answer comes. */
+static void
+questions_are_bounded(void **state)
+{
+	enum { N = 6000, CANCELLED = 2500 };
+	static struct ask *asks[N];
+	static struct held held[N];
+	struct resolve_ask q = { .type = DNS_MX };
+	char name[64];
+	unsigned i, most = 0;
+
+	(void)state;
+	w.hold_answers = true;
+	w.held = held;
+	for (i = 0; i < N; i++) {
+		(void)snprintf(name, sizeof(name), "d%u.example", i);
+		asks[i] = ask_start(&deliver, name, DNS_MX, on_asked, &asks[i]);
+		assert_non_null(asks[i]);
+	}
+	for (i = 0; i < CANCELLED; i++)
+		ask_cancel(asks[i]);
+	until(w.questions == RESOLVE_IN_FLIGHT_MAX / 2);
+	for (i = 0; i < N - CANCELLED + RESOLVE_IN_FLIGHT_MAX / 2; i++) {
+		until(w.questions > w.answers);
+		if (w.questions - w.answers > most)
+			most = w.questions - w.answers;
+		q.name = held[w.answers].name;
+		assert_int_equal(answer_dns(held[w.answers].req_id, &q), 0);
+	}
+	until(asks[N - 1] == NULL);
+	for (i = CANCELLED; i < N; i++)
+		assert_null(asks[i]);
+	assert_in_range(most, 1, RESOLVE_IN_FLIGHT_MAX / 2);
+}
+
 /* A policy in force that does not list the host. */
 static struct policy_answer
 enforce_other(void)
@@ -1366,6 +1431,7 @@ main(void)
 		T(an_address_next_to_our_own),
 		T(a_route_to_ourselves),
 		T(an_address_of_the_wrong_family),
+		T(questions_are_bounded),
 		T(a_policy_that_leaves_the_host_out),
 		T(a_policy_that_has_changed),
 		T(a_policy_and_no_starttls),
