@@ -65,6 +65,10 @@ metrics(struct app *app, struct buf *doc)
 	    METRIC_COUNTER, st.indeterminate);
 	put(&w, "postern_dns_bogus_total", "",
 	    "DNS lookups that failed validation", METRIC_COUNTER, st.bogus);
+	put(&w, "postern_dns_doubted_total", "",
+	    "Answers not believed because their server does not validate while "
+	    "another one does",
+	    METRIC_COUNTER, st.doubted);
 	put(&w, "postern_dns_timeouts_total", "",
 	    "DNS lookups that no server answered in time", METRIC_COUNTER,
 	    st.timeouts);
@@ -107,11 +111,17 @@ status(struct app *app, struct buf *doc)
 	json_init(&j, doc);
 	json_put_obj(&j, NULL);
 	json_put_str(&j, "dnssec", probe_str(app->probe.now));
+	json_put_str(&j, "warning",
+	    st.mixed ? "some DNS servers validate and some do not: while the "
+		       "former do not answer, nothing is found out and mail "
+		       "waits"
+		     : NULL);
 	json_put_uint(&j, "asked", st.asked);
 	json_put_uint(&j, "cache_hits", st.hits);
 	json_put_uint(&j, "secure", st.secure);
 	json_put_uint(&j, "insecure", st.insecure);
 	json_put_uint(&j, "indeterminate", st.indeterminate);
+	json_put_uint(&j, "doubted", st.doubted);
 	json_put_uint(&j, "in_flight", st.in_flight);
 	json_put_uint(&j, "waiting", st.waiting);
 	json_put_uint(&j, "cache_entries", st.cache_entries);
@@ -125,6 +135,7 @@ status(struct app *app, struct buf *doc)
 		json_put_bool(&j, "up", s->up);
 		json_put_bool(&j, "trusted", s->trust_ad);
 		json_put_bool(&j, "validated_once", s->seen_ad);
+		json_put_str(&j, "validates", s->validates);
 		json_put_uint(&j, "sent", s->sent);
 		json_put_uint(&j, "replies", s->replies);
 		json_put_uint(&j, "timeouts", s->timeouts);

@@ -12,7 +12,9 @@
  * from a trusted server on this reply and on every CNAME link before it
  * (RFC 7672, 2.1.3). An error of one server is asked of the next, except
  * "bogus": a server that validates said no, and another one that does not
- * validate must not be able to turn that into an insecure yes.
+ * validate must not be able to turn that into an insecure yes. Nor must it when
+ * the former is away: while the chain is secure so far, an answer without AD is
+ * taken only from a server that validates itself, or where none does.
  */
 #include "resolver/question.h"
 
@@ -79,7 +81,7 @@ question_rewind(struct question *q)
 	q->ttl_s = UINT32_MAX;
 	q->done = q->tried = 0;
 	q->round = 0;
-	q->probe = false;
+	q->probe = q->check = false;
 	q->why = DNS_WHY_NONE;
 	q->ede = DNS_EDE_NONE;
 	q->reason[0] = '\0';
@@ -286,8 +288,10 @@ weight(enum dns_why why)
 		return 1;
 	case DNS_WHY_TIMEOUT:
 		return 2;
+	case DNS_WHY_UNVALIDATED:
+		return 4; /* an outage would not tell why nothing was found */
 	case DNS_WHY_BOGUS:
-		return 4;
+		return 5;
 	default:
 		return 3;
 	}
@@ -392,6 +396,62 @@ note_reply(
 		    reply->ede_text[0] == '\0' ? "" : ": ", reply->ede_text);
 }
 
+/* The answer of this server is not believed: the next one, if there is one. */
+static void
+doubt(struct question *q)
+{
+	struct upstreams *us = q->r->us;
+
+	upstreams_count_doubted(us, q->server);
+	note(q, DNS_WHY_UNVALIDATED, DNS_EDE_NONE,
+	    "only %s answers, which does not validate while another server "
+	    "does",
+	    upstreams_text(us, q->server));
+	q->done |= 1u << q->server;
+	question_ready(q);
+}
+
+/* An answer: is it one? */
+static void
+answer_weigh(struct question *q, const struct dns_reply *reply, bool secure)
+{
+	struct upstreams *us = q->r->us;
+
+	if (secure) {
+		upstreams_note_signed(us, q->target, q->type);
+	} else if (q->secure) {
+		switch (upstreams_word(us, q->server)) {
+		case UPSTREAM_DOUBTED:
+			doubt(q);
+			return;
+		case UPSTREAM_CHECK:
+			q->check = true;
+			question_ready(q);
+			return;
+		case UPSTREAM_BELIEVED:
+			break;
+		}
+	}
+	answer_take(q, reply, secure);
+}
+
+/* The reply to a name that another server validated. When this one does too, it
+ * is asked again for what the question wants. */
+static void
+check_take(struct question *q, const struct dns_reply *reply)
+{
+	q->check = false;
+	if (reply->kind == DNS_REPLY_ERROR) {
+		doubt(q);
+		return;
+	}
+	upstreams_checked(q->r->us, q->server, reply->ad);
+	if (reply->ad)
+		question_ready(q);
+	else
+		doubt(q);
+}
+
 static void
 reply_take(struct question *q, const struct dns_reply *reply)
 {
@@ -399,6 +459,10 @@ reply_take(struct question *q, const struct dns_reply *reply)
 	const char *server = upstreams_text(us, q->server);
 	bool trusted = upstreams_trusted(us, q->server);
 
+	if (q->check) {
+		check_take(q, reply);
+		return;
+	}
 	if (q->probe) {
 		/* with CD the same question has an answer: only validation
 		 * stands in its way. The answer itself is never used. */
@@ -410,7 +474,7 @@ reply_take(struct question *q, const struct dns_reply *reply)
 			return;
 		}
 	} else if (reply->kind != DNS_REPLY_ERROR) {
-		answer_take(q, reply, trusted && reply->ad);
+		answer_weigh(q, reply, trusted && reply->ad);
 		return;
 	} else {
 		bool final =
@@ -448,8 +512,8 @@ on_flight(void *arg, int status, const uint8_t *pkt, size_t len)
 	if (r == 0)
 		r = dns_reply_parse(pkt, len, q->query, q->query_len, &reply);
 	if (r == 0) {
-		upstreams_replied(
-		    us, q->server, reply.has_opt, reply.ad && !q->probe);
+		upstreams_replied(us, q->server, reply.has_opt,
+		    reply.ad && !q->probe && reply.kind != DNS_REPLY_ERROR);
 		reply_take(q, &reply);
 		dns_reply_done(&reply);
 		return;
@@ -470,7 +534,7 @@ on_flight(void *arg, int status, const uint8_t *pkt, size_t len)
 	/* a probe that failed leaves the SERVFAIL before it as the finding */
 	if (q->probe)
 		q->done |= 1u << q->server;
-	q->probe = false;
+	q->probe = q->check = false;
 	q->tried |= 1u << q->server;
 	question_ready(q);
 }
@@ -496,13 +560,15 @@ static void
 question_send(struct question *q)
 {
 	struct resolver *r = q->r;
+	const char *name = q->target;
+	uint16_t type = q->type;
 	uint8_t mix[32];
 	unsigned flags;
 	bool mixed;
 	int n;
 
 	for (;;) {
-		if (!q->probe)
+		if (!q->probe && !q->check)
 			q->server = server_next(q);
 		if (q->server < 0) {
 			question_fail(q);
@@ -513,8 +579,10 @@ question_send(struct question *q)
 			flags |= DNS_Q_NO_OPT;
 		mixed = r->set.mix_case &&
 		    getrandom(mix, sizeof(mix), 0) == (ssize_t)sizeof(mix);
+		if (q->check)
+			name = upstreams_signed(r->us, &type);
 		n = dns_query_build(
-		    q->target, q->type, 0, flags, mixed ? mix : NULL, q->query);
+		    name, type, 0, flags, mixed ? mix : NULL, q->query);
 		if (n > 0) {
 			q->query_len = (size_t)n;
 			q->flight = upstreams_send(r->us, q->server, q->query,
@@ -524,7 +592,9 @@ question_send(struct question *q)
 			return;
 		note(q, DNS_WHY_NETWORK, DNS_EDE_NONE, "cannot send to %s",
 		    upstreams_text(r->us, q->server));
-		q->probe = false;
+		q->probe = q->check = false;
 		q->tried |= 1u << q->server;
+		name = q->target;
+		type = q->type;
 	}
 }

@@ -46,6 +46,7 @@ struct question {
 	uint32_t tried; /* servers that failed in this round */
 	unsigned round;
 	bool probe; /* the query on its way has CD set: bogus or outage? */
+	bool check; /* it asks for a signed name: does the server validate? */
 	int server;
 	struct flight *flight;
 	uint8_t query[DNS_QUERY_SIZE];

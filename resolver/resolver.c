@@ -189,6 +189,7 @@ resolver_configure(struct resolver *r, const struct resolver_settings *settings)
 	if (!same_servers(&r->set, &set))
 		(void)cache_flush(r->cache, "");
 	cache_resize(r->cache, set.cache_size);
+	upstreams_inherit(us, r->us);
 	upstreams_free(r->us);
 	r->us = us;
 	r->set = set;
@@ -234,6 +235,8 @@ resolver_stats(const struct resolver *r, struct resolver_stats *ret)
 	ret->cache_entries = cs.entries;
 	ret->cache_bytes = cs.bytes;
 	ret->cache_evicted = cs.evicted;
+	ret->doubted = upstreams_doubted(r->us);
+	ret->mixed = upstreams_mixed(r->us);
 	ret->n_servers = upstreams_count(r->us);
 	for (i = 0; i < ret->n_servers; i++)
 		upstreams_stats(r->us, (int)i, &ret->servers[i]);

@@ -104,6 +104,8 @@ struct resolver_server_stats {
 	char text[64];
 	bool trust_ad, up;
 	bool seen_ad; /* it validated at least once */
+	/* "yes", "no", or "unknown" as long as it matters to nobody */
+	const char *validates;
 	uint64_t sent, replies, timeouts, errors;
 };
 
@@ -116,6 +118,8 @@ struct resolver_stats {
 	uint64_t bogus, timeouts;		  /* among indeterminate */
 	uint64_t in_flight, waiting;		  /* now */
 	uint64_t cache_entries, cache_bytes, cache_evicted;
+	uint64_t doubted; /* answers not believed */
+	bool mixed;	  /* some servers validate and some do not */
 	size_t n_servers;
 	struct resolver_server_stats servers[RESOLVER_SERVERS_MAX];
 };

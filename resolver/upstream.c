@@ -1,8 +1,9 @@
 /*
  * upstream.c - the servers that are asked, and their health.
  *
- * Never decides what an answer means; logs when a server goes down and when it
- * is back.
+ * Never decides what an answer means; knows who validates, and logs when a
+ * server goes down, when it is back, and when one that does not validate has to
+ * stand in for one that does.
  */
 #include "resolver/upstream.h"
 
@@ -23,6 +24,9 @@ enum {
 	DOWN_MS_MIN = 1000,
 	DOWN_MS_MAX = 30000,
 	RENEW_MS = 10000, /* a channel that lost EDNS is renewed that often */
+	VALID_MS =
+	    15 * 60 * 1000,	/* how long a check that it validates holds */
+	INVALID_MS = 60 * 1000, /* and one that it does not */
 };
 
 struct upstream {
@@ -33,13 +37,20 @@ struct upstream {
 	bool probing;		/* one question tries whether it is back */
 	int64_t probe_until_ms; /* should that question be given up */
 	int64_t renewed_ms;
-	bool plain; /* no OPT in queries until the channel is renewed */
+	bool plain;	    /* no OPT in queries until the channel is renewed */
+	bool checked_bad;   /* the newest check said: it does not validate */
+	int64_t checked_ms; /* when it was seen to validate, or not to */
 	struct resolver_server_stats stats;
 };
 
 struct upstreams {
 	uv_loop_t *loop;
 	int64_t try_ms;
+	char signed_name[DNS_NAME_SIZE]; /* "": none seen */
+	uint16_t signed_type;
+	uint64_t doubted;
+	struct log_limit doubt_log;
+	bool told_mixed;
 	size_t n;
 	struct upstream v[];
 };
@@ -171,13 +182,149 @@ upstreams_send(struct upstreams *us, int i, uint8_t *query, size_t len,
 	return f;
 }
 
+/* ---- who validates ---------------------------------------------------------
+ */
+
+/* Has one of the others ever validated? It may be away now. */
+static const struct upstream *
+other_validates(const struct upstreams *us, int i)
+{
+	size_t k;
+
+	for (k = 0; k < us->n; k++)
+		if ((int)k != i && us->v[k].stats.seen_ad)
+			return &us->v[k];
+	return NULL;
+}
+
+enum upstream_word
+upstreams_word(const struct upstreams *us, int i)
+{
+	const struct upstream *u = &us->v[i];
+	int64_t age_ms = clock_mono_ms() - u->checked_ms;
+
+	if (other_validates(us, i) == NULL)
+		return UPSTREAM_BELIEVED;
+	if (!u->stats.trust_ad)
+		return UPSTREAM_DOUBTED;
+	if (u->checked_bad && age_ms < INVALID_MS)
+		return UPSTREAM_DOUBTED;
+	if (u->stats.seen_ad && !u->checked_bad && age_ms < VALID_MS)
+		return UPSTREAM_BELIEVED;
+	return us->signed_name[0] == '\0' ? UPSTREAM_DOUBTED : UPSTREAM_CHECK;
+}
+
+const char *
+upstreams_signed(const struct upstreams *us, uint16_t *ret_type)
+{
+	*ret_type = us->signed_type;
+	return us->signed_name;
+}
+
+void
+upstreams_note_signed(struct upstreams *us, const char *name, uint16_t type)
+{
+	(void)snprintf(us->signed_name, sizeof(us->signed_name), "%s", name);
+	us->signed_type = type;
+}
+
+/* Once, when it turns out: the operator may not know. */
+static void
+tell_mixed(struct upstreams *us)
+{
+	if (us->told_mixed || !upstreams_mixed(us))
+		return;
+	us->told_mixed = true;
+	log_warn("resolver_mixed",
+	    "DNS servers are mixed: some validate and some do not. While the "
+	    "former do not answer, nothing is found out and mail waits");
+}
+
+void
+upstreams_checked(struct upstreams *us, int i, bool ad)
+{
+	struct upstream *u = &us->v[i];
+
+	u->checked_ms = clock_mono_ms();
+	u->checked_bad = !ad;
+	tell_mixed(us);
+}
+
+void
+upstreams_count_doubted(struct upstreams *us, int i)
+{
+	const struct upstream *other = other_validates(us, i);
+	uint32_t skipped;
+
+	us->doubted++;
+	if (other == NULL || !log_limit_ok(&us->doubt_log, 1, 60000, &skipped))
+		return;
+	log_warn("resolver_mixed",
+	    "DNS servers are mixed: %s validates and does not answer, %s "
+	    "answers "
+	    "and %s: what it says is not believed, and mail waits (%u more "
+	    "such "
+	    "answers)",
+	    other->stats.text, us->v[i].stats.text,
+	    us->v[i].stats.trust_ad ? "does not validate" : "is not trusted",
+	    skipped);
+}
+
+bool
+upstreams_mixed(const struct upstreams *us)
+{
+	size_t i;
+
+	for (i = 0; i < us->n; i++)
+		if (other_validates(us, (int)i) != NULL &&
+		    (!us->v[i].stats.trust_ad || us->v[i].checked_bad))
+			return true;
+	return false;
+}
+
+uint64_t
+upstreams_doubted(const struct upstreams *us)
+{
+	return us->doubted;
+}
+
+void
+upstreams_inherit(struct upstreams *us, const struct upstreams *old)
+{
+	size_t i, k;
+
+	us->doubted = old->doubted;
+	us->signed_type = old->signed_type;
+	memcpy(us->signed_name, old->signed_name, sizeof(us->signed_name));
+	for (i = 0; i < us->n; i++)
+		for (k = 0; k < old->n; k++) {
+			struct upstream *u = &us->v[i];
+			const struct upstream *o = &old->v[k];
+
+			if (strcmp(u->stats.text, o->stats.text) != 0 ||
+			    u->stats.trust_ad != o->stats.trust_ad)
+				continue;
+			u->stats.seen_ad = o->stats.seen_ad;
+			u->checked_bad = o->checked_bad;
+			u->checked_ms = o->checked_ms;
+		}
+}
+
+/* ---- how they fare ---------------------------------------------------------
+ */
+
 void
 upstreams_replied(struct upstreams *us, int i, bool has_opt, bool ad)
 {
 	struct upstream *u = &us->v[i];
 
 	u->stats.replies++;
-	u->stats.seen_ad = u->stats.seen_ad || ad;
+	if (ad && u->stats.trust_ad) {
+		u->stats.seen_ad = true;
+		u->checked_bad = false;
+		u->checked_ms = clock_mono_ms();
+		tell_mixed(us);
+	}
 	u->fails = 0;
 	u->probing = false;
 	if (u->down_ms != 0)
@@ -243,6 +390,11 @@ void
 upstreams_stats(
     const struct upstreams *us, int i, struct resolver_server_stats *ret)
 {
-	*ret = us->v[i].stats;
-	ret->up = us->v[i].down_ms == 0;
+	const struct upstream *u = &us->v[i];
+
+	*ret = u->stats;
+	ret->up = u->down_ms == 0;
+	ret->validates = u->checked_bad || !u->stats.trust_ad ? "no"
+	    : u->stats.seen_ad				      ? "yes"
+							      : "unknown";
 }

@@ -54,6 +54,37 @@ void upstreams_failed(struct upstreams *us, int i, int status);
 void upstreams_count_error(struct upstreams *us, int i);
 
 bool upstreams_trusted(const struct upstreams *us, int i);
+
+/*
+ * What is an answer without AD from server i worth? Where no other server ever
+ * validated, it is what it says: insecure. Else it may be a signed name asked of
+ * a server that does not look: then it is believed only from one that was seen
+ * to validate itself (doubt never weakens security).
+ */
+enum upstream_word {
+	UPSTREAM_BELIEVED,
+	UPSTREAM_DOUBTED,
+	UPSTREAM_CHECK, /* ask it for upstreams_signed() and see */
+};
+enum upstream_word upstreams_word(const struct upstreams *us, int i);
+
+/* A name that some server validated; and remember the newest. */
+const char *upstreams_signed(const struct upstreams *us, uint16_t *ret_type);
+void upstreams_note_signed(
+    struct upstreams *us, const char *name, uint16_t type);
+
+/* The answer to that check. */
+void upstreams_checked(struct upstreams *us, int i, bool ad);
+
+/* An answer of server i was not believed: counted, and warned about. */
+void upstreams_count_doubted(struct upstreams *us, int i);
+
+/* Are there servers that validate and servers that do not? */
+bool upstreams_mixed(const struct upstreams *us);
+uint64_t upstreams_doubted(const struct upstreams *us);
+
+/* A new set of servers takes over what the old one knew of the same ones. */
+void upstreams_inherit(struct upstreams *us, const struct upstreams *old);
 const char *upstreams_text(const struct upstreams *us, int i);
 void upstreams_stats(
     const struct upstreams *us, int i, struct resolver_server_stats *ret);

@@ -72,7 +72,7 @@ answer_ok(const struct dns_answer *a)
 
 	if ((unsigned)a->state > DNS_SECURE || (unsigned)a->kind > DNS_NXDOMAIN)
 		return false;
-	if ((unsigned)a->why > DNS_WHY_GONE || !dns_type_known(a->type))
+	if ((unsigned)a->why > DNS_WHY_UNVALIDATED || !dns_type_known(a->type))
 		return false;
 	if ((a->state == DNS_INDETERMINATE) != (a->kind == DNS_NONE))
 		return false;

@@ -54,18 +54,20 @@ enum dns_kind {
 
 /* Why an answer is indeterminate. */
 enum dns_why {
-	DNS_WHY_NONE,	   /* it is not */
-	DNS_WHY_TIMEOUT,   /* no server answered in time */
-	DNS_WHY_NETWORK,   /* no server could be reached */
-	DNS_WHY_SERVFAIL,  /* outage behind the server */
-	DNS_WHY_BOGUS,	   /* validation failed (TLSRPT: dnssec-invalid) */
-	DNS_WHY_REFUSED,   /* REFUSED, NOTIMP, FORMERR, other rcodes */
-	DNS_WHY_TRUNCATED, /* TC, and TCP did not help */
-	DNS_WHY_MALFORMED, /* the reply breaks the format, or is too large */
-	DNS_WHY_CHAIN,	   /* CNAME chain too long, or a loop */
-	DNS_WHY_BUSY,	   /* a bound of the resolver was reached */
-	DNS_WHY_NAME,	   /* the name cannot be asked for */
-	DNS_WHY_GONE,	   /* the resolver went away or stops */
+	DNS_WHY_NONE,	     /* it is not */
+	DNS_WHY_TIMEOUT,     /* no server answered in time */
+	DNS_WHY_NETWORK,     /* no server could be reached */
+	DNS_WHY_SERVFAIL,    /* outage behind the server */
+	DNS_WHY_BOGUS,	     /* validation failed (TLSRPT: dnssec-invalid) */
+	DNS_WHY_REFUSED,     /* REFUSED, NOTIMP, FORMERR, other rcodes */
+	DNS_WHY_TRUNCATED,   /* TC, and TCP did not help */
+	DNS_WHY_MALFORMED,   /* the reply breaks the format, or is too large */
+	DNS_WHY_CHAIN,	     /* CNAME chain too long, or a loop */
+	DNS_WHY_BUSY,	     /* a bound of the resolver was reached */
+	DNS_WHY_NAME,	     /* the name cannot be asked for */
+	DNS_WHY_GONE,	     /* the resolver went away or stops */
+	DNS_WHY_UNVALIDATED, /* only a server answered that does not validate,
+			      * while another one does */
 };
 
 /*

@@ -124,6 +124,7 @@ dns_why_str(enum dns_why why)
 		[DNS_WHY_BUSY] = "busy",
 		[DNS_WHY_NAME] = "name",
 		[DNS_WHY_GONE] = "gone",
+		[DNS_WHY_UNVALIDATED] = "unvalidated",
 	};
 
 	if ((unsigned)why >= sizeof(text) / sizeof(text[0]))

@@ -479,6 +479,120 @@ test_bogus(void **state)
 	end();
 }
 
+/* Validates: names that begin with "signed" are. */
+static void
+validates_2(struct dnsd_query *q, struct packet *pk)
+{
+	pk_reply(pk, q->b,
+	    F_RA | (strncmp(q->name, "signed", 6) == 0 ? F_AD : 0), 0);
+	pk_a(pk, "@", 300, 2);
+	pk_opt(pk, 0, -1, "");
+	dnsd_send(q, pk);
+}
+
+static const char *
+validates(size_t i)
+{
+	static struct resolver_stats st;
+
+	resolver_stats(res, &st);
+	return st.servers[i].validates;
+}
+
+/*
+ * An outage of the server that validates must not turn "secure" into "insecure"
+ * by the one that does not (tls-policy, section 2).
+ */
+static void
+test_mixed_servers(void **state)
+{
+	struct resolver_stats st;
+	unsigned before;
+
+	(void)state;
+	begin(secure_1, insecure_2);
+	expect_a("signed.example", DNS_SECURE, 1);
+	resolver_stats(res, &st);
+	assert_false(st.mixed);
+	assert_string_equal(validates(1), "unknown");
+	s[0].script = silent;
+	expect_failed("a.example", DNS_A, DNS_WHY_UNVALIDATED);
+	resolver_stats(res, &st);
+	assert_true(st.mixed);
+	assert_int_equal(st.doubted, 1);
+	assert_string_equal(validates(0), "yes");
+	assert_string_equal(validates(1), "no");
+	/* found out once: asked, and asked for a name known to be signed */
+	assert_int_equal(s[1].udp_queries, 2);
+	expect_failed("b.example", DNS_A, DNS_WHY_UNVALIDATED);
+	assert_int_equal(s[1].udp_queries, 3);
+	/* a reload does not forget it */
+	assert_int_equal(resolver_configure(res, &set), 0);
+	expect_failed("c.example", DNS_A, DNS_WHY_UNVALIDATED);
+	assert_int_equal(s[1].udp_queries, 4);
+	/* later it is looked at again, and has learnt to validate */
+	s[1].script = validates_2;
+	clock_test_advance_ms(60001);
+	expect_a("d.example", DNS_INSECURE, 2);
+	assert_string_equal(validates(1), "yes");
+	resolver_stats(res, &st);
+	assert_false(st.mixed);
+	before = s[1].udp_queries;
+	expect_a("e.example", DNS_INSECURE, 2);
+	assert_int_equal(s[1].udp_queries, before + 1);
+	expect_a("signed2.example", DNS_SECURE, 2);
+	end();
+}
+
+/* One that is not trusted needs no look: its AD would not be believed. */
+static void
+test_mixed_trust(void **state)
+{
+	struct resolver_stats st;
+
+	(void)state;
+	setup_servers(secure_1, validates_2);
+	set.servers[1].trust_ad = false;
+	assert_int_equal(resolver_new(&loop, &set, &res), 0);
+	expect_a("signed.example", DNS_SECURE, 1);
+	resolver_stats(res, &st);
+	assert_true(st.mixed);
+	s[0].script = servfail;
+	expect_failed("signed2.example", DNS_A, DNS_WHY_UNVALIDATED);
+	assert_int_equal(s[1].udp_queries, 1);
+	s[0].script = secure_1;
+	expect_a("signed3.example", DNS_SECURE, 1);
+	end();
+}
+
+/* A chain that was insecure before the other server came in stays an answer. */
+static void
+chain_insecure(struct dnsd_query *q, struct packet *pk)
+{
+	if (strcmp(q->name, "signed.example") == 0) {
+		secure_1(q, pk);
+		return;
+	}
+	if (strcmp(q->name, "alias.example") != 0)
+		return; /* silent */
+	pk_reply(pk, q->b, F_RA, 0);
+	pk_rr(pk, SEC_AN, "@", 5, 300);
+	pk_name(pk, "target.example");
+	pk_rr_end(pk);
+	pk_opt(pk, 0, -1, "");
+	dnsd_send(q, pk);
+}
+
+static void
+test_mixed_chain(void **state)
+{
+	(void)state;
+	begin(chain_insecure, insecure_2);
+	expect_a("signed.example", DNS_SECURE, 1);
+	expect_a("alias.example", DNS_INSECURE, 2);
+	end();
+}
+
 static void
 tc_unless_tcp(struct dnsd_query *q, struct packet *pk)
 {
@@ -1036,6 +1150,9 @@ main(void)
 		cmocka_unit_test(test_nobody_there),
 		cmocka_unit_test(test_errors),
 		cmocka_unit_test(test_bogus),
+		cmocka_unit_test(test_mixed_servers),
+		cmocka_unit_test(test_mixed_trust),
+		cmocka_unit_test(test_mixed_chain),
 		cmocka_unit_test(test_truncated),
 		cmocka_unit_test(test_edns_size),
 		cmocka_unit_test(test_wrong_id),
