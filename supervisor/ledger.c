@@ -9,6 +9,7 @@
 #include "lib/base/err.h"
 #include "lib/base/hash.h"
 
+#include <assert.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/queue.h>
@@ -37,6 +38,7 @@ struct permit {
 	LIST_ENTRY(permit) by_req;    /* holder and request */
 	uint64_t id, req_id;
 	uint32_t holder, n_keys;
+	size_t names; /* bytes, of the holder's */
 	struct counter *blocked;
 	struct counter *counters[KEYS]; /* [0] is the whole node */
 	uint32_t limits[KEYS];		/* [0] unused: the ledger has it */
@@ -50,6 +52,10 @@ struct ledger {
 	uint64_t next_id;
 	struct counter *system;
 	struct ledger_stats stats;
+	struct {
+		uint32_t n;
+		size_t names;
+	} holders[LEDGER_HOLDERS_MAX];
 	struct counter_list counters[BUCKETS];
 	struct permit_bucket by_id[BUCKETS];
 	struct permit_bucket by_req[BUCKETS];
@@ -149,6 +155,8 @@ permit_free(struct ledger *l, struct permit *p)
 
 	for (i = 0; i < p->n_keys; i++)
 		counter_unref(l, p->counters[i]);
+	l->holders[p->holder].n--;
+	l->holders[p->holder].names -= p->names;
 	LIST_REMOVE(p, by_req);
 	free(p);
 }
@@ -247,19 +255,35 @@ collect(struct ledger *l, struct permit *p, const struct ctl_permit_ask *ask)
 	return true;
 }
 
+/* Within what one holder may have? Counts it. */
+static bool
+charge(struct ledger *l, struct permit *p, const struct ctl_permit_ask *ask)
+{
+	uint32_t i;
+
+	l->holders[p->holder].n++;
+	for (i = 0; i < ask->n_keys; i++)
+		p->names += strlen(ask->keys[i].name) + sizeof(struct counter);
+	l->holders[p->holder].names += p->names;
+	return l->holders[p->holder].n <= LEDGER_HELD_MAX &&
+	    l->holders[p->holder].names <= LEDGER_NAMES_MAX;
+}
+
 enum ledger_answer
 ledger_ask(struct ledger *l, uint32_t holder, uint64_t req_id,
     const struct ctl_permit_ask *ask, uint64_t *ret_permit, uint32_t *ret_key)
 {
-	struct permit *p = calloc(1, sizeof(*p));
+	struct permit *p;
 	uint32_t key;
 
+	assert(holder < LEDGER_HOLDERS_MAX);
+	p = calloc(1, sizeof(*p));
 	if (p == NULL)
 		goto full;
 	p->holder = holder;
 	p->req_id = req_id;
 	LIST_INSERT_HEAD(&l->by_req[req_slot(holder, req_id)], p, by_req);
-	if (!collect(l, p, ask))
+	if (!charge(l, p, ask) || !collect(l, p, ask))
 		goto full;
 	key = first_full(l, p);
 	if (key == p->n_keys) {

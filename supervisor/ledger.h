@@ -14,7 +14,15 @@
 #include <stddef.h>
 #include <stdint.h>
 
-enum { LEDGER_WAITERS_MAX = 20000 /* of all holders together */ };
+enum {
+	LEDGER_WAITERS_MAX = 20000, /* of all holders together */
+	/* What one holder may make us keep, so that a process that was taken
+	 * over does not fill the memory: as many permits as it could have
+	 * sockets, and these bytes of names of counters. */
+	LEDGER_HOLDERS_MAX = 64,
+	LEDGER_HELD_MAX = 65536,
+	LEDGER_NAMES_MAX = 32 * 1024 * 1024,
+};
 
 struct ledger;
 
@@ -36,7 +44,8 @@ enum ledger_answer { LEDGER_GRANTED, LEDGER_WAITS, LEDGER_FULL };
 /*
  * One request of a holder (a process). GRANTED: *ret_permit; WAITS: on_granted
  * comes later, *ret_key is the counter that is full (n_keys: the whole node);
- * FULL: too many wait (or memory is short), nothing is kept.
+ * FULL: too many wait, the holder has too much, or memory is short; nothing is
+ * kept. holder is below LEDGER_HOLDERS_MAX.
  */
 enum ledger_answer ledger_ask(struct ledger *l, uint32_t holder,
     uint64_t req_id, const struct ctl_permit_ask *ask, uint64_t *ret_permit,

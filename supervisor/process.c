@@ -24,6 +24,9 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
+/* each is a holder in the ledgers, by its number */
+_Static_assert(PROCESSES_MAX <= (int)LEDGER_HOLDERS_MAX, "holders");
+
 enum {
 	RESTART_FIRST_MS = 100,
 	RESTART_MAX_MS = 30 * 1000,

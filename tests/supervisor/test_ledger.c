@@ -7,6 +7,9 @@
 #include <stdint.h>
 #include <cmocka.h>
 
+#include <stdio.h>
+#include <string.h>
+
 #include "lib/base/err.h"
 #include "supervisor/ledger.h"
 
@@ -166,10 +169,51 @@ test_waiting_room(void **state)
 	ledger_free(l);
 }
 
+/* A process that was taken over asks and asks: what it is kept has an end, and
+ * others do not feel it. */
+static void
+test_bounds(void **state)
+{
+	static char name[PERMIT_KEY_LEN_MAX + 1];
+	struct ledger *l = fresh(UINT32_MAX);
+	struct ctl_permit_ask a = { .n_keys = PERMIT_KEYS_MAX };
+	struct ledger_stats st;
+	uint64_t p;
+	uint32_t full, i, k, n = 0;
+
+	(void)state;
+	for (i = 0; i <= LEDGER_HELD_MAX; i++)
+		n += ask(l, 1, 1, "intake:a", UINT32_MAX, &p) == LEDGER_GRANTED;
+	assert_int_equal(n, LEDGER_HELD_MAX);
+	assert_int_equal(ask(l, 2, 1, "intake:b", 1, &p), LEDGER_GRANTED);
+	ledger_drop_holder(l, 1);
+	assert_int_equal(ask(l, 1, 1, "intake:a", 1, &p), LEDGER_GRANTED);
+	ledger_drop_holder(l, 1);
+	/* new names each time */
+	memset(name, 'x', PERMIT_KEY_LEN_MAX);
+	for (k = 0; k < PERMIT_KEYS_MAX; k++)
+		a.keys[k] = (struct permit_key){ name, UINT32_MAX };
+	for (i = 0, n = 0; i < LEDGER_HELD_MAX; i++) {
+		(void)snprintf(name, 16, "%15u", i);
+		name[15] = 'x';
+		if (ledger_ask(l, 1, i, &a, &p, &full) == LEDGER_GRANTED)
+			n++;
+	}
+	assert_in_range(n, 1000, 8000);
+	ledger_stats(l, &st);
+	assert_true(st.keys <= n + 3);
+	ledger_drop_holder(l, 1);
+	ledger_drop_holder(l, 2);
+	ledger_stats(l, &st);
+	assert_int_equal(st.keys, 1); /* the whole node */
+	ledger_free(l);
+}
+
 int
 main(void)
 {
 	const struct CMUnitTest tests[] = {
+		cmocka_unit_test(test_bounds),
 		cmocka_unit_test(test_limit_and_order),
 		cmocka_unit_test(test_system_limit),
 		cmocka_unit_test(test_two_keys),
