@@ -72,6 +72,9 @@ become_child(const struct process *p, int fd)
 	int null;
 
 	default_signals();
+	/* a terminal as the log is not its terminal: no signals from there, and
+	 * no way to type into the shell that started us (TIOCSTI) */
+	(void)setsid();
 	small_environment(env);
 	(void)snprintf(path, sizeof(path), "%s/postern-%s", p->node->bin_dir,
 	    role_name(p->role));

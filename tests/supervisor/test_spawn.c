@@ -148,6 +148,16 @@ test_environment(void **state)
 	assert_non_null(strstr(text, "/postern-smtpd 7\n"));
 }
 
+/* Its own session: our terminal is nothing it can control. */
+static void
+test_session(void **state)
+{
+	(void)state;
+	program("set -- $(cat /proc/$$/stat); [ $6 = $$ ] && echo own");
+	assert_int_equal(run(), 0);
+	assert_string_equal(output(), "own\n");
+}
+
 static void
 on_usr1(int signum)
 {
@@ -197,6 +207,7 @@ main(void)
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(test_signals),
 		cmocka_unit_test(test_environment),
+		cmocka_unit_test(test_session),
 		cmocka_unit_test(test_no_handler_in_child),
 	};
 
