@@ -362,8 +362,6 @@ auth_check(struct auth *a, const struct auth_users *users, const char *user,
 	    : bsearch(&key, users->v, users->n, sizeof(key), by_name);
 	/* a stranger costs what the users of this file cost */
 	hash = u != NULL ? u->hash : users->n > 0 ? users->v[0].hash : no_hash;
-	if (a->n_jobs >= JOBS_MAX)
-		return SESSION_AUTH_BUSY;
 	job = calloc(1, sizeof(*job));
 	if (job == NULL)
 		return SESSION_AUTH_BUSY;
@@ -374,6 +372,11 @@ auth_check(struct auth *a, const struct auth_users *users, const char *user,
 	if (u != NULL && in_cache(a, job->tag)) {
 		job_free(job);
 		return SESSION_AUTH_OK;
+	}
+	/* who was right a moment ago does not stand in line with guessers */
+	if (a->n_jobs >= JOBS_MAX) {
+		job_free(job);
+		return SESSION_AUTH_BUSY;
 	}
 	job->known = u != NULL;
 	job->owner = owner;
