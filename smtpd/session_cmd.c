@@ -385,12 +385,6 @@ on_data(struct session *s, const struct smtp_command *cmd)
 	struct txn *t = s->txn;
 
 	(void)cmd;
-	/* the message may only come behind our 354 (SMUG-06) */
-	if (s->more) {
-		session_hang_up(
-		    s, ST(4, 7, 0), "Input behind DATA before its reply");
-		return;
-	}
 	if (t != NULL && t->bdat) {
 		session_mistake(
 		    s, 503, ST(5, 5, 1), "BDAT and DATA do not mix");
@@ -572,8 +566,16 @@ session_command(struct session *s, const char *line, size_t len)
 		    s, ST(4, 7, 0), "Message data without 354, closing");
 		return;
 	}
-	if (cmd.verb == SMTP_VERB_DATA)
+	if (cmd.verb == SMTP_VERB_DATA) {
+		/* the message may only come behind our 354 (SMUG-06), also when
+		 * this line will not get one */
+		if (s->more) {
+			session_hang_up(s, ST(4, 7, 0),
+			    "Input behind DATA before its reply");
+			return;
+		}
 		s->data_refused = true; /* until 354 is said */
+	}
 	if (cmd.verb != SMTP_VERB_NONE && !verbs[cmd.verb].before_tls &&
 	    s->c.listener->tls == CONF_LTLS_REQUIRED && !s->tls) {
 		session_mistake(

@@ -401,13 +401,13 @@ test_injection(void **state)
 	struct conf *conf = script_conf("");
 	static const char *const groups[] = { "STARTTLS\r\n" MAIL,
 		"STARTTLS\r\nR", MAIL RCPT "DATA\r\nSubject: x\r\n\r\n.\r\n",
-		EHLO MAIL };
+		EHLO MAIL, "DATA now\r\nRSET\r\n" MAIL RCPT "BDAT 0 LAST\r\n" };
 	static const char *const want[] = { "421/4.7.0", "421/4.7.0",
-		"250/2.1.0 250/2.1.5 421/4.7.0", "421/4.7.0" };
+		"250/2.1.0 250/2.1.5 421/4.7.0", "421/4.7.0", "421/4.7.0" };
 	size_t i;
 
 	(void)state;
-	for (i = 0; i < 4; i++) {
+	for (i = 0; i < sizeof(groups) / sizeof(groups[0]); i++) {
 		struct script k = { 0 };
 
 		script_init(&k, conf, false);
