@@ -92,8 +92,9 @@ find(struct guesses *g, uint16_t listener, const uint8_t key[CLIENT_KEY_LEN])
 	struct guesser *c;
 
 	LIST_FOREACH(c, bucket_of(g, listener, key), link)
-	if (c->listener == listener && memcmp(c->key, key, CLIENT_KEY_LEN) == 0)
-		return c;
+		if (c->listener == listener &&
+		    memcmp(c->key, key, CLIENT_KEY_LEN) == 0)
+			return c;
 	return NULL;
 }
 

@@ -13,6 +13,7 @@
 #include <sys/socket.h>
 #include <unistd.h>
 
+#include "lib/base/clock.h"
 #include "lib/base/err.h"
 #include "smtpd/smtpd.h"
 
@@ -102,6 +103,7 @@ out_of_fds(struct acceptor *a, int err)
 	int fd;
 
 	d->stats.fds_short++;
+	d->fds_short_ms = clock_mono_ms();
 	if (log_limit_ok(&d->emfile_log, 1, 60 * 1000, &skipped))
 		log_warn("out_of_descriptors",
 		    "smtpd: accept: %s; clients wait for %d ms (%u more times)",

@@ -1,13 +1,14 @@
 /*
  * peer_admin.c - what admin may ask of smtpd: its counters and its state.
  */
+#include "lib/base/clock.h"
 #include "lib/base/err.h"
 #include "lib/ipc/chan.h"
 #include "lib/json/json.h"
 #include "lib/metrics/metrics.h"
 #include "smtpd/smtpd.h"
 
-enum { DOC_MAX = 256 * 1024 };
+enum { DOC_MAX = 256 * 1024, ALERT_MS = 60 * 1000 };
 
 static void
 put_metrics(const struct smtpd *d, struct buf *doc)
@@ -86,6 +87,19 @@ put_paused(struct json *j, unsigned paused)
 	json_put_end_arr(j);
 }
 
+/* What an operator must look at; NULL: nothing. */
+static const char *
+alert(const struct smtpd *d)
+{
+	if ((d->paused & PAUSE_FULL) != 0)
+		return "as many clients as open files allow: others wait";
+	if (d->fds_short_ms != 0 &&
+	    clock_mono_ms() - d->fds_short_ms < ALERT_MS)
+		return "no open files were left for clients in the last "
+		       "minute: they waited or got 421";
+	return NULL;
+}
+
 static void
 put_status(const struct smtpd *d, struct buf *doc)
 {
@@ -103,6 +117,7 @@ put_status(const struct smtpd *d, struct buf *doc)
 	json_put_uint(&j, "envelope_bytes", d->envelopes);
 	json_put_uint(&j, "messages", d->stats.messages);
 	json_put_uint(&j, "recipients", d->stats.recipients);
+	json_put_str(&j, "alert", alert(d));
 	json_put_bool(&j, "queue_up", ipc_chan_is_up(d->queue.chan));
 	json_put_bool(&j, "queue_accepting", d->queue.accepting);
 	json_put_uint(&j, "queue_lost", d->queue.down_count);

@@ -315,6 +315,8 @@ struct smtpd {
 	struct auth *auth;
 	struct guesses *guesses;
 	struct stats stats;
+	int64_t
+	    fds_short_ms; /* when there was none left for a client; 0: never */
 	struct log_limit limit_log, guess_log, emfile_log;
 	bool draining;
 	uv_timer_t drain_timer;
