@@ -10,10 +10,12 @@
 #include "lib/base/err.h"
 
 #include <errno.h>
+#include <fcntl.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 static const char *const db_names[DB_COUNT] = { "meta", "msg", "body", "rcpt",
@@ -149,6 +151,43 @@ load_meta(struct store *st, MDB_txn *txn)
 	return 0;
 }
 
+/*
+ * The file's first pages, made aside and moved into place: LMDB writes them
+ * without a sync, and a power cut in between would leave a file that it calls
+ * invalid for ever. What a former start left there is no store yet.
+ */
+static int
+make_file(const char *path, int dir_fd)
+{
+	char aside[4096];
+	MDB_env *env = NULL;
+	int r;
+
+	if (faccessat(dir_fd, "data.mdb", F_OK, 0) == 0)
+		return 0;
+	if (errno != ENOENT ||
+	    (mkdirat(dir_fd, "new", 0700) < 0 && errno != EEXIST) ||
+	    (unlinkat(dir_fd, "new/data.mdb", 0) < 0 && errno != ENOENT) ||
+	    (unlinkat(dir_fd, "new/lock.mdb", 0) < 0 && errno != ENOENT))
+		return -errno;
+	if ((size_t)snprintf(aside, sizeof(aside), "%s/new", path) >=
+	    sizeof(aside))
+		return -ENAMETOOLONG;
+	r = mdb_env_create(&env);
+	if (r == 0)
+		r = mdb_env_open(env, aside, 0, 0600);
+	if (r == 0)
+		r = mdb_env_sync(env, 1);
+	mdb_env_close(env);
+	if (r != 0)
+		return store_err(r);
+	if (renameat(dir_fd, "new/data.mdb", dir_fd, "data.mdb") < 0)
+		return -errno;
+	(void)unlinkat(dir_fd, "new/lock.mdb", 0); /* nobody minds them */
+	(void)unlinkat(dir_fd, "new", AT_REMOVEDIR);
+	return 0; /* the name is synced before anything is promised */
+}
+
 static int
 open_env(struct store *st, const char *path, char *err, size_t err_len)
 {
@@ -200,6 +239,8 @@ store_open(const char *path, int dir_fd, size_t map_size,
 	st->map_max = (size_t)1 << 42;
 	r = -pthread_rwlock_init(&st->gate, NULL);
 	st->gate_up = r == 0;
+	if (r == 0)
+		r = make_file(path, dir_fd);
 	if (r == 0)
 		r = open_env(st, path, err, err_len);
 	if (r == 0)
