@@ -3,6 +3,7 @@
  * at every step, records that cannot be read. Accepted means kept.
  */
 #include "tests/queue/rig.h"
+#include "tests/queue/script.h"
 
 #include <errno.h>
 #include <sys/wait.h>
@@ -532,12 +533,6 @@ test_bad_dest(void **state)
 
 /* ---- death at every step ------------------------------------------------------------- */
 
-/* What the dying process told the world, on a pipe. */
-struct told {
-	char what; /* 'A' 250 was given; 'E' an end was told to us */
-	uint64_t mid;
-};
-
 static int tell_fd = -1;
 static _Atomic int step_left;
 
@@ -551,73 +546,12 @@ die_point(void *arg, enum store_point point)
 	return 0;
 }
 
+/* What the dying process told the world goes through a pipe. */
 static void
-tell(char what, uint64_t mid)
+tell_pipe(const struct told *t)
 {
-	struct told t;
-
-	memset(&t, 0, sizeof(t));
-	t.what = what;
-	t.mid = mid;
-	if (write(tell_fd, &t, sizeof(t)) != sizeof(t))
+	if (write(tell_fd, t, sizeof(*t)) != sizeof(*t))
 		_exit(9);
-}
-
-static uint64_t
-told_send(struct rig *r, const char *to, size_t len)
-{
-	uint32_t before = r->n_ok;
-	char *body = malloc(len);
-	uint64_t mid = rig_begin(r, "a@b.example", 1, DSN_RET_NONE, 0);
-
-	memset(body, 'x', len);
-	rig_rcpt(r, mid, 0, to, 0, "");
-	rig_data(r, mid, body, len);
-	rig_commit(r, mid, len, 0);
-	RIG_UNTIL(r, r->n_ok > before);
-	tell('A', mid);
-	free(body);
-	return mid;
-}
-
-/* Accept, defer, deliver, bounce, remove, hold, expire; small and large. */
-static void
-script(struct rig *r)
-{
-	uint64_t held, removed;
-	uint32_t n;
-
-	rig_worker_up(r, 0, 100);
-	(void)told_send(r, "ok@one.example", 500);
-	(void)told_send(r, "large@two.example", 50000);
-	RIG_UNTIL(r, r->w[0].n_offers == 2);
-	rig_pull(r, 0, r->w[0].offers[0].dest_id, 1, 1);
-	tell('E', r->w[0].got[0].mid);
-	rig_result(r, 0, &r->w[0].got[0], OUTCOME_DELIVERED);
-	rig_pull(r, 0, r->w[0].offers[1].dest_id, 1, 1);
-	rig_result(r, 0, &r->w[0].got[1], OUTCOME_DEFERRED);
-	rig_advance(r, 70);
-	rig_pull(r, 0, r->w[0].offers[1].dest_id, 1, 1);
-	tell('E', r->w[0].got[2].mid);
-	rig_result(r, 0, &r->w[0].got[2], OUTCOME_DELIVERED);
-	(void)told_send(r, "bad@one.example", 30000);
-	rig_pull(r, 0, r->w[0].offers[0].dest_id, 1, 1);
-	tell('E', r->w[0].got[3].mid);
-	rig_result(r, 0, &r->w[0].got[3], OUTCOME_FAILED);
-	RIG_UNTIL(r, writer_counters(r->q.writer)->generated == 1);
-	held = told_send(r, "held@three.example", 500);
-	removed = told_send(r, "removed@three.example", 50000);
-	(void)rig_ask(r, ADM_HOLD, held, "", "");
-	tell('E', removed);
-	(void)rig_ask(r, ADM_REMOVEMESSAGE, removed, "", "");
-	(void)rig_ask(r, ADM_UNHOLD, held, "", "");
-	(void)rig_ask(r, ADM_SUSPENDDEL, 0, "three.example", "");
-	n = r->w[0].n_offers;
-	(void)n;
-	tell('E', held);
-	rig_advance(r, 4 * 86400);
-	RIG_UNTIL(r, writer_counters(r->q.writer)->expired >= 1);
-	rig_settle(r);
 }
 
 static pid_t
@@ -629,6 +563,7 @@ run_and_die(struct rig *r, int step, int pipe_fd)
 		return pid;
 	tell_fd = pipe_fd;
 	step_left = step;
+	script_told = tell_pipe;
 	rig_start(r);
 	r->store->on_point = die_point;
 	script(r);
@@ -671,12 +606,13 @@ check_after(struct rig *r, int step, const struct told *told, size_t n)
 	bool ended;
 
 	for (i = 0; i < n; i++) {
-		if (told[i].what != 'A')
+		if (told[i].what != TOLD_KEPT)
 			continue;
 		ended = false;
 		for (k = 0; k < n; k++)
 			ended = ended ||
-			    (told[k].what == 'E' && told[k].mid == told[i].mid);
+			    (told[k].what == TOLD_END &&
+				told[k].mid == told[i].mid);
 		if (!ended && !kept(r, told[i].mid))
 			fail_msg("step %d: MID %llu is lost", step,
 			    (unsigned long long)told[i].mid);
