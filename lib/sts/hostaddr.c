@@ -32,6 +32,8 @@ static const struct net nets4[] = {
 
 static const struct net nets6[] = {
 	{ { 0 },             96 }, /* unspecified, loopback, IPv4-compatible */
+	{ { 0, 0x64, 0xff, 0x9b, 0, 0x01 }, 48 }, /* NAT64 of a network: hides an
+						   * address, nobody knows where */
 	{ { 0x01, 0 },       64 }, /* discard */
 	{ { 0x20, 0x01, 0, 0 }, 32 }, /* Teredo: hides an address */
 	{ { 0xfc },          7 },  /* unique local, metadata services */
@@ -47,7 +49,6 @@ static const struct {
 } hidden4[] = {
 	{ { { 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0xff, 0xff }, 96 }, 12 },
 	{ { { 0, 0x64, 0xff, 0x9b }, 96 }, 12 },          /* NAT64 */
-	{ { { 0, 0x64, 0xff, 0x9b, 0, 0x01 }, 48 }, 12 }, /* local NAT64 */
 	{ { { 0x20, 0x02 }, 16 }, 2 },                    /* 6to4 */
 };
 /* clang-format on */

@@ -49,6 +49,7 @@ static const struct {
 	{ "::ffff:8.8.8.8", false },
 	{ "64:ff9b::a00:1", true },
 	{ "64:ff9b::808:808", false },
+	{ "64:ff9b:1:a00:0:100:808:808", true },
 	{ "2002:7f00:1::", true },
 	{ "2002:808:808::", false },
 	{ "2001::1", true },
