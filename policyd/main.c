@@ -17,7 +17,10 @@
 #include "lib/proc/child.h"
 #include "policyd/policyd.h"
 
-enum { TICK_MS = 1000, DUE_BATCH = 16 };
+enum {
+	TICK_MS = 1000,
+	DUE_BATCH = 256 /* more than can be busy with hosts that hang */
+};
 
 int64_t
 app_now_s(struct app *app)
@@ -86,18 +89,18 @@ on_reload(struct child *c, void *arg, const struct conf *old_conf,
 static void
 look_for_due(struct app *app)
 {
-	char domains[DUE_BATCH][DNS_NAME_SIZE];
-	uint32_t room = policy_refresh_room(app->policy);
+	static struct store_due due[DUE_BATCH]; /* large; used in here only */
 	int64_t now = app_now_s(app);
 	size_t n, i;
 
-	if (room == 0)
+	if (policy_refresh_room(app->policy) == 0)
 		return;
-	n = store_due(app->store, now, DUE_BATCH, domains);
+	n = store_due(app->store, now, DUE_BATCH, due);
 	for (i = 0; i < n; i++)
-		if (policy_refresh(app->policy, domains[i]) == POLICY_DUE_LIES)
+		if (policy_refresh(app->policy, due[i].domain) ==
+		    POLICY_DUE_LIES)
 			/* full or no memory: named again next time */
-			(void)store_drop_due(app->store, domains[i], now);
+			(void)store_drop_due(app->store, &due[i], now);
 }
 
 static void

@@ -39,12 +39,14 @@ struct policy_entry {
 	bool fresh, force, refresh;
 	bool have;   /* rec is valid or at least there */
 	bool unread; /* the store could not say whether there is one */
+	bool blind;  /* the TXT lookup failed */
 	struct policy_record rec; /* as stored */
 	char id[STS_ID_MAX + 1];  /* of the TXT record, "" without */
 	int64_t place_ms;	  /* since when it waits */
 	/* longer */
-	bool held;  /* rec could not be saved: memory has it */
-	bool grace; /* TXT lookups fail since grace_ms */
+	bool held;    /* rec could not be saved: memory has it */
+	bool damaged; /* there was a policy: its record was dropped */
+	bool grace;   /* in doubt since grace_ms */
 	bool grace_told;
 	int64_t grace_ms, grace_last_ms;
 	char fail_id[STS_ID_MAX + 1]; /* not to be fetched before fail_ms */
@@ -152,6 +154,22 @@ entry_free(struct policy_entry *e)
 	free(e);
 }
 
+/* The idle entry that was used longest ago. Not one that holds the only copy
+ * of a policy, as far as a short look finds another. */
+static struct policy_entry *
+dispensable(struct policy *p)
+{
+	struct policy_entry *e;
+	int n = 0;
+
+	TAILQ_FOREACH(e, &p->idle, order)
+		if (!e->held && !e->damaged)
+			return e;
+		else if (++n == 64)
+			break;
+	return NULL;
+}
+
 /* An idle entry, new or known. NULL: the table is full of busy ones. */
 static struct policy_entry *
 entry_get(struct policy *p, const char *domain)
@@ -163,9 +181,10 @@ entry_get(struct policy *p, const char *domain)
 	if (p->n_entries >= POLICY_ENTRIES_MAX) {
 		/* what is forgotten here is asked or fetched once too often,
 		 * or a grace begins anew: nothing gets weaker */
-		if (TAILQ_EMPTY(&p->idle))
+		e = dispensable(p);
+		if (e == NULL)
 			return NULL;
-		entry_free(TAILQ_FIRST(&p->idle));
+		entry_free(e);
 	}
 	e = calloc(1, sizeof(*e));
 	if (e == NULL)
@@ -185,7 +204,7 @@ worth_keeping(const struct policy_entry *e)
 {
 	int64_t now = mono_ms(e->p);
 
-	return e->held || e->grace ||
+	return e->held || e->damaged || e->grace ||
 	    (e->fail_id[0] != '\0' && now < e->fail_ms) ||
 	    (e->looked && now - e->looked_ms < POLICY_FRESH_MS);
 }
@@ -288,10 +307,12 @@ retry_time(const struct policy_entry *e)
 	return now + pause;
 }
 
-/* Read what is stored; an expired one is absent. */
-static void
+/* Read what is stored; an expired one is absent. True: it was there, and went
+ * with all that names it. */
+static bool
 load(struct policy_entry *e)
 {
+	bool gone = false;
 	int r = 0;
 
 	if (!e->held) {
@@ -300,17 +321,19 @@ load(struct policy_entry *e)
 	}
 	e->unread = r < 0 && r != PE_NOT_FOUND && r != PE_CORRUPT;
 	if (r == PE_CORRUPT) {
-		/* there was a policy: fetch it, also without a TXT record */
-		e->force = true;
+		/* there was a policy: fetch it, whatever TXT says */
+		e->damaged = true;
 		tell(e, EVENT_CORRUPT, NULL);
 		e->p->ops->forget(e->p->arg, e->domain);
 	}
 	if (e->have && !valid(e)) {
 		tell(e, EVENT_EXPIRED, NULL);
-		if (!e->held)
+		gone = !e->held;
+		if (gone)
 			e->p->ops->forget(e->p->arg, e->domain);
 		rec_drop(e);
 	}
+	return gone;
 }
 
 static void
@@ -403,6 +426,30 @@ answer_kept(struct policy_entry *e, const char *reason)
 	answer_policy(e, POLICY_FROM_CACHE, reason);
 }
 
+/* There may be a policy, and nobody can say: wait, but not for ever. */
+static void
+in_doubt(struct policy_entry *e, const char *reason)
+{
+	struct policy *p = e->p;
+
+	if (!e->grace || mono_ms(p) - e->grace_last_ms > POLICY_GRACE_MS) {
+		e->grace = true;
+		e->grace_told = false;
+		e->grace_ms = mono_ms(p);
+	}
+	e->grace_last_ms = mono_ms(p);
+	if (mono_ms(p) - e->grace_ms < p->set.grace_ms) {
+		tell(e, EVENT_WAITING, reason);
+		answer_without(e, POLICY_INDETERMINATE, reason);
+		return;
+	}
+	if (!e->grace_told)
+		tell(e, EVENT_GRACE_OVER, reason);
+	e->grace_told = true;
+	e->damaged = false;
+	answer_without(e, POLICY_NONE, reason);
+}
+
 /* ---- fetching -----------------------------------------------------------------------
  */
 
@@ -418,16 +465,24 @@ fetch_failed(struct policy_entry *e, int why, const char *text)
 		.rec = e->have ? &e->rec : NULL };
 	char reason[sizeof(e->fail_text) + 32];
 
-	(void)snprintf(e->fail_id, sizeof(e->fail_id), "%s", e->id);
-	e->fail_ms = mono_ms(e->p) + POLICY_FAIL_MS;
+	if (why != STS_FETCH_INTERNAL) {
+		(void)snprintf(e->fail_id, sizeof(e->fail_id), "%s", e->id);
+		e->fail_ms = mono_ms(e->p) + POLICY_FAIL_MS;
+	}
 	(void)snprintf(e->fail_text, sizeof(e->fail_text), "%s", text);
 	e->p->ops->event(e->p->arg, &ev);
 	(void)snprintf(
 	    reason, sizeof(reason), "fetch failed: %s", e->fail_text);
 	if (!valid(e)) {
-		/* TXT says there is one, nobody can get it: as without one
-		 * (RFC 8461, 3.3); an operator sees it in sts show */
-		answer_without(e, POLICY_NONE, reason);
+		if (why == STS_FETCH_INTERNAL)
+			/* our trouble: it was not even tried */
+			answer_without(e, POLICY_INDETERMINATE, reason);
+		else if (e->damaged || e->blind)
+			in_doubt(e, reason);
+		else
+			/* TXT says there is one, nobody can get it: as without
+			 * one (RFC 8461, 3.3) */
+			answer_without(e, POLICY_NONE, reason);
 		return;
 	}
 	e->rec.failures++;
@@ -496,8 +551,6 @@ want_fetch(struct policy_entry *e)
 static void
 on_no_answer(struct policy_entry *e, const struct sts_txt *txt)
 {
-	struct policy *p = e->p;
-
 	if (valid(e)) {
 		if (e->refresh || e->force)
 			want_fetch(e); /* whatever TXT says */
@@ -505,21 +558,10 @@ on_no_answer(struct policy_entry *e, const struct sts_txt *txt)
 			answer_kept(e, txt->reason);
 		return;
 	}
-	if (!e->grace || mono_ms(p) - e->grace_last_ms > POLICY_GRACE_MS) {
-		e->grace = true;
-		e->grace_told = false;
-		e->grace_ms = mono_ms(p);
-	}
-	e->grace_last_ms = mono_ms(p);
-	if (mono_ms(p) - e->grace_ms < p->set.grace_ms) {
-		tell(e, EVENT_WAITING, txt->reason);
-		answer_without(e, POLICY_INDETERMINATE, txt->reason);
-		return;
-	}
-	if (!e->grace_told)
-		tell(e, EVENT_GRACE_OVER, txt->reason);
-	e->grace_told = true;
-	answer_without(e, POLICY_NONE, txt->reason);
+	if (e->damaged && mono_ms(e->p) >= e->fail_ms)
+		want_fetch(e);
+	else
+		in_doubt(e, txt->reason);
 }
 
 static void
@@ -546,6 +588,8 @@ on_usable(struct policy_entry *e)
 	    (long long)((e->fail_ms - mono_ms(e->p)) / 1000), e->fail_text);
 	if (valid(e))
 		answer_kept(e, reason);
+	else if (e->damaged)
+		in_doubt(e, reason);
 	else
 		answer_without(e, POLICY_NONE, reason);
 }
@@ -558,15 +602,19 @@ policy_on_txt(struct policy *p, const char *domain, const struct sts_txt *txt)
 	if (e == NULL || e->phase != TXT)
 		return;
 	(void)snprintf(e->id, sizeof(e->id), "%s", txt->id);
-	if (txt->outcome == STS_TXT_TEMPORARY) {
+	e->blind = txt->outcome == STS_TXT_TEMPORARY;
+	if (e->blind) {
 		on_no_answer(e, txt);
 		return;
 	}
-	e->grace = false;
+	e->grace = e->grace && e->damaged;
 	if (txt->outcome == STS_TXT_USABLE) {
 		tell(e, EVENT_TXT, NULL);
 		on_usable(e);
-	} else if (!valid(e) && !e->force) {
+	} else if (e->damaged) {
+		on_no_answer(e, txt);
+	} else if (!valid(e)) {
+		/* also for an operator who asks: nobody announces it (STS-04) */
 		answer_without(e, POLICY_NONE, txt->reason);
 	} else if (e->refresh || e->force) {
 		want_fetch(e); /* whatever TXT says (STS-38) */
@@ -597,7 +645,7 @@ round_begin(struct policy_entry *e)
 	}
 	e->id[0] = '\0';
 	set_phase(e, TXT);
-	load(e);
+	(void)load(e);
 	if (p->ops->txt(p->arg, e->domain, past) < 0)
 		set_phase(e, LOST); /* no callback inside policy_ask() */
 }
@@ -639,6 +687,7 @@ take_fetched(struct policy_entry *e, struct sts_fetch_result *res)
 	e->rec.text_len = res->text_len;
 	e->rec.refresh_s = refresh_time(p, &e->rec);
 	e->fail_id[0] = '\0';
+	e->damaged = false;
 	tell(e, EVENT_FETCHED, NULL);
 	if (e->fresh && old_id[0] != '\0' && strcmp(old_id, e->rec.id) != 0)
 		tell(e, EVENT_HEALED, old_id);
@@ -729,29 +778,30 @@ policy_cancel(struct policy_waiter *w)
 uint32_t
 policy_refresh_room(const struct policy *p)
 {
-	return p->n_refreshes < POLICY_REFRESHES
-	    ? POLICY_REFRESHES - p->n_refreshes
-	    : 0;
+	uint32_t most = (p->set.max_fetches + 1) / 2;
+
+	return p->n_refreshes < most ? most - p->n_refreshes : 0;
 }
 
 enum policy_due
 policy_refresh(struct policy *p, const char *domain)
 {
 	struct policy_entry *e;
+	bool gone;
 
 	if (policy_refresh_room(p) == 0)
 		return POLICY_DUE_LATER;
 	e = entry_get(p, domain);
 	if (e == NULL || e->phase != IDLE)
 		return POLICY_DUE_LATER;
-	load(e);
+	gone = load(e);
 	if (!e->have || e->rec.refresh_s > now_s(p)) {
-		/* gone (load() forgot an expired one), damaged, or changed */
+		/* expired, damaged, deleted or changed */
 		if (!e->held)
 			rec_drop(e);
 		if (!worth_keeping(e))
 			entry_free(e);
-		return POLICY_DUE_LIES;
+		return gone ? POLICY_DUE_TAKEN : POLICY_DUE_LIES;
 	}
 	if (now_s(p) - e->rec.used_s > POLICY_IDLE_S) {
 		/* nobody sends there: let it expire, then it is deleted */

@@ -28,7 +28,6 @@ enum {
 	POLICY_WAIT_MS = 60 * 1000,	 /* for a free place to fetch */
 	POLICY_GRACE_MS = 24 * 3600 * 1000, /* without a question a grace that
 					     * ran begins anew */
-	POLICY_REFRESHES = 10,		    /* at one time, beside deliveries */
 	POLICY_USED_S = 24 * 3600,	    /* exactness of used_s */
 	POLICY_IDLE_S = 30 * 24 * 3600, /* not used for so long: no refresh */
 	POLICY_RETRY_S = 5 * 60,	/* first pause after a failed refresh */
@@ -124,7 +123,8 @@ void policy_cancel(struct policy_waiter *w);
 enum policy_due { POLICY_DUE_TAKEN, POLICY_DUE_LATER, POLICY_DUE_LIES };
 enum policy_due policy_refresh(struct policy *p, const char *domain);
 
-/* Places for more refreshes. */
+/* Places for more refreshes: half of those for fetches are for them at most, so
+ * that neither deliveries nor refreshes starve behind hosts that hang. */
 uint32_t policy_refresh_room(const struct policy *p);
 
 /* What came of the ops. Unknown or unexpected: ignored. */

@@ -263,37 +263,23 @@ put(struct store *st, MDB_txn *txn, const struct job *j)
 	return r;
 }
 
-/* Every entry of `due` up to now that names the domain and lies. */
+/* The one entry of `due` that is named, unless the record says the same. */
 static int
 drop_due(struct store *st, MDB_txn *txn, const struct job *j)
 {
-	char domain[DNS_NAME_SIZE];
-	MDB_val key = text_val(j->head.domain), val;
+	MDB_val key = text_val(j->head.domain), val, k;
+	uint8_t buf[KEY_SIZE];
 	struct policy_record rec;
-	int64_t right = -1;
-	MDB_cursor *cur;
-	int r;
+	bool right = false;
 
 	if (mdb_get(txn, st->policy, &key, &val) == 0 &&
 	    record_decode(j->head.domain, val.mv_data, val.mv_size, &rec) ==
 		0) {
-		right = rec.refresh_s;
+		right = rec.refresh_s == j->head.refresh_s;
 		record_done(&rec);
 	}
-	r = err_of(mdb_cursor_open(txn, st->due, &cur));
-	if (r < 0)
-		return r;
-	r = err_of(mdb_cursor_get(cur, &key, &val, MDB_FIRST));
-	while (r == 0 && key_time(&key) <= (uint64_t)j->now_s) {
-		if (key_domain(&key, TIME_LEN, domain) &&
-		    strcmp(domain, j->head.domain) == 0 &&
-		    (int64_t)key_time(&key) != right)
-			r = err_of(mdb_cursor_del(cur, 0));
-		if (r == 0)
-			r = err_of(mdb_cursor_get(cur, &key, &val, MDB_NEXT));
-	}
-	mdb_cursor_close(cur);
-	return r == PE_NOT_FOUND ? 0 : r;
+	k = time_key(buf, j->head.refresh_s, j->head.domain);
+	return right ? 0 : del(txn, st->due, &k);
 }
 
 static int
@@ -693,11 +679,14 @@ store_delete(struct store *st, const char *domain, int64_t now_s)
 }
 
 int
-store_drop_due(struct store *st, const char *domain, int64_t now_s)
+store_drop_due(struct store *st, const struct store_due *due, int64_t now_s)
 {
-	struct job *j = job_new(JOB_DROP_DUE, domain, now_s);
+	struct job *j = job_new(JOB_DROP_DUE, due->domain, now_s);
 
-	return j == NULL ? -ENOMEM : enqueue(st, j);
+	if (j == NULL)
+		return -ENOMEM;
+	j->head.refresh_s = due->at_s;
+	return enqueue(st, j);
 }
 
 /* ---- reading ---------------------------------------------------------------------
@@ -723,8 +712,7 @@ store_get(struct store *st, const char *domain, struct policy_record *ret)
 }
 
 size_t
-store_due(struct store *st, int64_t now_s, size_t n,
-    char (*ret_domains)[DNS_NAME_SIZE])
+store_due(struct store *st, int64_t now_s, size_t n, struct store_due *ret_due)
 {
 	MDB_cursor *cur;
 	MDB_val key, val;
@@ -738,7 +726,8 @@ store_due(struct store *st, int64_t now_s, size_t n,
 		while (rc == 0 && found < n && now_s >= 0 &&
 		    key.mv_size > TIME_LEN &&
 		    key_time(&key) <= (uint64_t)now_s) {
-			if (key_domain(&key, TIME_LEN, ret_domains[found]))
+			ret_due[found].at_s = (int64_t)key_time(&key);
+			if (key_domain(&key, TIME_LEN, ret_due[found].domain))
 				found++;
 			rc = mdb_cursor_get(cur, &key, &val, MDB_NEXT);
 		}

@@ -48,14 +48,17 @@ int store_put(struct store *st, const struct policy_record *rec, int64_t now_s,
 /* Forget the domain; also fine when there is none. */
 int store_delete(struct store *st, const char *domain, int64_t now_s);
 
-/*
- * Names of at most n records that want to be looked at by now_s, the most
- * overdue first. Returns how many.
- */
-size_t store_due(struct store *st, int64_t now_s, size_t n,
-    char (*ret_domains)[DNS_NAME_SIZE]);
-/* store_due() named it, and it has no record that says so: forget that. */
-int store_drop_due(struct store *st, const char *domain, int64_t now_s);
+/* An entry of the index of what is to be looked at. */
+struct store_due {
+	int64_t at_s;
+	char domain[DNS_NAME_SIZE];
+};
+/* At most n of them up to now_s, the most overdue first. Returns how many. */
+size_t store_due(
+    struct store *st, int64_t now_s, size_t n, struct store_due *ret_due);
+/* store_due() named it, and perhaps no record says so: forget it then. */
+int store_drop_due(
+    struct store *st, const struct store_due *due, int64_t now_s);
 
 /* Records behind the name `after` ("" from the start) in order of names, while
  * each() returns true. Damaged ones are passed over. 0 or an error. */

@@ -350,7 +350,11 @@ test_sts34_fetch_fails(void **state)
 		ask(&w, 0);
 		txt(&w, "1");
 		fetch_fails(&w, (enum sts_fetch_why)why);
-		expect(&w, POLICY_NONE, "");
+		/* what failed on our side says nothing about them */
+		expect(&w,
+		    why == STS_FETCH_INTERNAL ? POLICY_INDETERMINATE
+					      : POLICY_NONE,
+		    "");
 		assert_non_null(strstr(w.reason, "it is broken"));
 		assert_int_equal(w.events[EVENT_FETCH_FAILED], 1);
 		end(&w);
@@ -595,7 +599,18 @@ test_not_asked(void **state)
 	w.fetch_refused = true;
 	ask(&w, 0);
 	txt(&w, "1");
-	expect(&w, POLICY_NONE, "");
+	expect(&w, POLICY_INDETERMINATE, "");
+	/* it was never tried: no pause */
+	w.fetch_refused = false;
+	ask(&w, 0);
+	txt(&w, "1");
+	fetched(&w, "enforce", DAY);
+	expect(&w, POLICY_FOUND, "1");
+	/* and with one that is stored, that one holds */
+	w.fetch_refused = true;
+	ask(&w, 0);
+	txt(&w, "2");
+	expect(&w, POLICY_FOUND, "1");
 	end(&w);
 }
 
@@ -666,7 +681,7 @@ test_sts39_warning(void **state)
 	assert_in_range(w.events[EVENT_REFRESH_LATE], tries - 1, tries);
 	assert_int_equal(w.n_stored, 1);
 	pass(&w, 60);
-	assert_int_equal(policy_refresh(w.p, D), POLICY_DUE_LIES);
+	assert_int_equal(policy_refresh(w.p, D), POLICY_DUE_TAKEN);
 	assert_int_equal(w.n_stored, 0); /* expired */
 	end(&w);
 
@@ -698,8 +713,10 @@ test_unused(void **state)
 	assert_int_equal(policy_refresh(w.p, D), POLICY_DUE_LIES);
 	assert_int_equal(w.n_stored, 1);
 	pass(&w, 29 * DAY);
-	assert_int_equal(policy_refresh(w.p, D), POLICY_DUE_LIES);
+	/* its index entry goes with it, there is nothing to look for */
+	assert_int_equal(policy_refresh(w.p, D), POLICY_DUE_TAKEN);
 	assert_int_equal(w.n_stored, 0);
+	assert_int_equal(policy_refresh(w.p, D), POLICY_DUE_LIES);
 	end(&w);
 }
 
@@ -796,6 +813,25 @@ test_force(void **state)
 	txt(&w, "1");
 	fetch_fails(&w, STS_FETCH_CONNECT);
 	expect(&w, POLICY_FOUND, "1");
+	end(&w);
+}
+
+/* STS-04: a policy that nobody announces is none, whoever asks. */
+static void
+test_sts04_force_needs_txt(void **state)
+{
+	struct world w;
+
+	(void)state;
+	begin(&w);
+	ask(&w, POLICY_ASK_FORCE);
+	txt_gone(&w);
+	assert_false(w.fetch_open);
+	expect(&w, POLICY_NONE, "");
+	ask(&w, POLICY_ASK_FORCE);
+	txt_fails(&w);
+	assert_false(w.fetch_open);
+	expect(&w, POLICY_INDETERMINATE, "");
 	end(&w);
 }
 
@@ -918,6 +954,42 @@ test_sts58_corrupt(void **state)
 	end(&w);
 }
 
+/* STS-58: there was a policy, and nobody can say which. That is doubt, for as
+ * long as a failing lookup is: whoever blocks TXT and HTTPS gains nothing. */
+static void
+test_sts58_corrupt_and_blocked(void **state)
+{
+	struct world w;
+
+	(void)state;
+	begin(&w);
+	discover(&w, DAY);
+	w.load_result = PE_CORRUPT;
+	ask(&w, 0);
+	txt_fails(&w); /* fetched whatever TXT says */
+	fetch_fails(&w, STS_FETCH_CONNECT);
+	expect(&w, POLICY_INDETERMINATE, "");
+	ask(&w, 0);
+	txt_gone(&w);
+	assert_false(w.fetch_open); /* the pause of STS-32 */
+	expect(&w, POLICY_INDETERMINATE, "");
+	pass(&w, 301);
+	ask(&w, 0);
+	txt(&w, "1");
+	fetch_fails(&w, STS_FETCH_CONNECT);
+	expect(&w, POLICY_INDETERMINATE, "");
+	pass(&w, 601);
+	ask(&w, 0);
+	txt(&w, "1");
+	fetch_fails(&w, STS_FETCH_CONNECT);
+	expect(&w, POLICY_NONE, "");
+	assert_int_equal(w.events[EVENT_GRACE_OVER], 1);
+	ask(&w, 0);
+	txt_gone(&w);
+	expect(&w, POLICY_NONE, "");
+	end(&w);
+}
+
 /* The disk refuses: memory holds it. */
 static void
 test_not_saved(void **state)
@@ -1003,9 +1075,11 @@ main(void)
 		cmocka_unit_test(test_sts45_heal),
 		cmocka_unit_test(test_single_flight),
 		cmocka_unit_test(test_force),
+		cmocka_unit_test(test_sts04_force_needs_txt),
 		cmocka_unit_test(test_sts33_places),
 		cmocka_unit_test(test_ask_inside),
 		cmocka_unit_test(test_sts58_corrupt),
+		cmocka_unit_test(test_sts58_corrupt_and_blocked),
 		cmocka_unit_test(test_not_saved),
 		cmocka_unit_test(test_stray),
 	};

@@ -288,7 +288,7 @@ test_evict(void **state)
 static void
 test_due(void **state)
 {
-	char names[4][DNS_NAME_SIZE];
+	struct store_due names[4];
 
 	(void)state;
 	wipe();
@@ -299,18 +299,20 @@ test_due(void **state)
 	wait_done(3);
 	assert_int_equal(store_due(st, NOW + 9, 4, names), 0);
 	assert_int_equal(store_due(st, NOW + 20, 4, names), 2);
-	assert_string_equal(names[0], "b.example");
-	assert_string_equal(names[1], "a.example");
+	assert_string_equal(names[0].domain, "b.example");
+	assert_string_equal(names[1].domain, "a.example");
 	assert_int_equal(store_due(st, NOW + 99, 1, names), 1);
 	/* rewritten: due then, and only then */
 	put("b.example", "none", NOW, NOW + 50);
 	wait_done(4);
 	assert_int_equal(store_due(st, NOW + 49, 4, names), 2);
-	assert_int_equal(store_drop_due(st, "a.example", NOW + 49), 0);
+	assert_int_equal(store_drop_due(st, &names[0], NOW + 49), 0);
 	put("x.example", "none", NOW, NOW + 90);
 	wait_done(5);
 	/* it did not lie */
 	assert_int_equal(store_due(st, NOW + 49, 4, names), 2);
+	assert_int_equal(names[0].at_s, NOW + 20);
+	assert_string_equal(names[0].domain, "a.example");
 	close_store();
 }
 
@@ -343,7 +345,7 @@ damage(const char *domain, size_t at)
 static void
 test_damage(void **state)
 {
-	char names[4][DNS_NAME_SIZE];
+	struct store_due names[4];
 	struct policy_record rec;
 	struct store_stats s;
 
@@ -364,7 +366,7 @@ test_damage(void **state)
 	assert_int_equal(store_get(st, "a.example", &rec), PE_NOT_FOUND);
 	/* its index entry lies, and goes when someone says so */
 	assert_int_equal(store_due(st, NOW + 10, 4, names), 1);
-	assert_int_equal(store_drop_due(st, "a.example", NOW + 10), 0);
+	assert_int_equal(store_drop_due(st, &names[0], NOW + 10), 0);
 	put("b.example", "enforce", NOW, NOW + 20);
 	wait_done(2);
 	assert_int_equal(store_due(st, NOW + 10, 4, names), 0);
