@@ -145,8 +145,12 @@ class Dialogue:
         self.sock.settimeout(timeout * scale())
         if source:
             self.sock.bind((source, 0))
-        self.sock.connect(address)
         self.buf = b""
+        self.gone = False
+        try:
+            self.sock.connect(address)
+        except ConnectionResetError:  # accepted and reset before connect() returned
+            self.gone = True
 
     def send(self, text):
         """A line, or bytes as they are."""
@@ -156,6 +160,8 @@ class Dialogue:
     def line(self):
         """Next line without CRLF; None at the end of the stream."""
         while b"\n" not in self.buf:
+            if self.gone:
+                return None
             try:
                 got = self.sock.recv(65536)
             except (ConnectionResetError, BrokenPipeError, ssl.SSLEOFError):
