@@ -36,7 +36,8 @@ class On:
     match: a regular expression searched in the command's argument (body: not used).
     times: how often the rule works, then it is spent; skip: how many chances it lets pass first.
     per: "arg" counts both per argument (greylisting), "conn" per connection; else over all.
-    close: "fin" or "rst", after the reply. stall: say nothing more until released.
+    close: "fin", "rst" or "half" (say that we send no more, and go on reading), after the reply.
+    stall: say nothing more until released.
     delay: seconds before the reply. drip: seconds between single bytes of the reply.
     after: for "body": how many bytes of the message were read.
     """
@@ -242,6 +243,9 @@ class Conn:
         return first or ""
 
     def drop(self, how):
+        if how == "half":
+            self.sock.shutdown(socket.SHUT_WR)
+            self.stall()
         if how == "rst":
             self.sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
         raise Gone("closed by the script (%s)" % how)
