@@ -402,6 +402,59 @@ without_keep_nothing_is_kept(void **state)
 	drop(&leaf);
 }
 
+/* Shake hands; both ends stay. */
+static struct tls *
+meet(struct tls_link *l, SSL_CTX *ctx)
+{
+	struct tls *c = tls_link_pump(l), *s = NULL;
+	int rc = 0, rs = 0, i;
+
+	assert_int_equal(tls_new(ctx, TLS_SERVER, &s), 0);
+	for (i = 0; i < 10 && (rc == 0 || rs == 0); i++) {
+		rc = tls_handshake(c);
+		carry(c, s);
+		rs = tls_handshake(s);
+		carry(s, c);
+	}
+	assert_int_equal(rc, 1);
+	assert_int_equal(rs, 1);
+	return s;
+}
+
+/* What was proven in the handshake stays what holds: a server that asks for
+ * another one (TLS 1.2) is told no, and the connection goes on. */
+static void
+no_second_handshake(void **state)
+{
+	struct pem mx = make("mx", "DNS:mx.example", &ca, false, -60, 3600);
+	SSL_CTX *ctx = server_of(&mx, true);
+	struct tls_client *client = client_of(&ca);
+	struct tls_want want = want_of("verify", "mx.example");
+	struct tls_link *l;
+	struct tls *c, *s;
+	const uint8_t *data;
+	char buf[64];
+
+	(void)state;
+	(void)SSL_CTX_clear_options(ctx, SSL_OP_NO_RENEGOTIATION);
+	assert_int_equal(tls_link_new(client, &want, &l), 0);
+	s = meet(l, ctx);
+	c = tls_link_pump(l);
+	/* the answer is a warning, and the connection goes on */
+	assert_int_equal(SSL_renegotiate(tls_ssl(s)), 1);
+	(void)SSL_do_handshake(tls_ssl(s));
+	assert_true(tls_out(s, &data) > 0);
+	carry(s, c);
+	assert_int_equal(tls_read(c, buf, sizeof(buf)), 0);
+	assert_in_range(tls_out(c, &data), 1, 100);
+	assert_string_equal(tls_error(c), "");
+	tls_free(s);
+	tls_link_free(l);
+	tls_client_unref(client);
+	SSL_CTX_free(ctx);
+	drop(&mx);
+}
+
 static void
 client_certificate_is_shown(void **state)
 {
@@ -477,6 +530,7 @@ main(void)
 		{ "without_keep_nothing_is_kept (TLS 1.2)",
 		    without_keep_nothing_is_kept, NULL, NULL, &tls12 },
 		cmocka_unit_test(client_certificate_is_shown),
+		cmocka_unit_test(no_second_handshake),
 	};
 
 	return cmocka_run_group_tests(tests, setup, teardown);
