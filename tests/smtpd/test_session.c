@@ -620,11 +620,11 @@ test_data_rate(void **state)
 					"data_timeout = 30s\n"
 					"min_data_rate = 100\n");
 	struct script k = { .room = 1 << 20 };
-	static char fast[4000];
+	static char fast[4001]; /* terminated */
 	int i;
 
 	(void)state;
-	memset(fast, 'x', sizeof(fast));
+	memset(fast, 'x', sizeof(fast) - 1);
 	for (i = 0; i < 40; i++)
 		memcpy(fast + 100 * i + 98, "\r\n", 2);
 	script_init(&k, conf, false);
