@@ -27,6 +27,7 @@ enum {
 	VALID_MS =
 	    15 * 60 * 1000,	/* how long a check that it validates holds */
 	INVALID_MS = 60 * 1000, /* and one that it does not */
+	PORT_QUERIES = 256,	/* that leave from one source port */
 };
 
 struct upstream {
@@ -37,6 +38,7 @@ struct upstream {
 	bool probing;		/* one question tries whether it is back */
 	int64_t probe_until_ms; /* should that question be given up */
 	int64_t renewed_ms;
+	unsigned on_port;   /* queries sent from the port in use */
 	bool plain;	    /* no OPT in queries until the channel is renewed */
 	bool checked_bad;   /* the newest check said: it does not validate */
 	int64_t checked_ms; /* when it was seen to validate, or not to */
@@ -171,14 +173,38 @@ upstreams_wants_opt(struct upstreams *us, int i)
 	return !us->v[i].plain;
 }
 
+/*
+ * A channel keeps its socket as long as anything is on its way, so that under
+ * load all queries would leave from one port, and who forges replies had to
+ * guess the id alone (RFC 5452, 9.2): another channel is another port. Not for
+ * a channel without EDNS, whose renewal has a pace of its own.
+ */
+static void
+change_port(struct upstreams *us, struct upstream *u)
+{
+	struct channel *ch;
+
+	if (u->on_port < PORT_QUERIES || u->plain ||
+	    channel_new(us->loop, u->stats.text, us->try_ms, &ch) < 0)
+		return;
+	channel_retire(u->ch);
+	u->ch = ch;
+	u->on_port = 0;
+}
+
 struct flight *
 upstreams_send(struct upstreams *us, int i, uint8_t *query, size_t len,
     flight_cb *cb, void *arg)
 {
-	struct flight *f = channel_send(us->v[i].ch, query, len, cb, arg);
+	struct upstream *u = &us->v[i];
+	struct flight *f;
 
-	if (f != NULL)
-		us->v[i].stats.sent++;
+	change_port(us, u);
+	f = channel_send(u->ch, query, len, cb, arg);
+	if (f != NULL) {
+		u->stats.sent++;
+		u->on_port++;
+	}
 	return f;
 }
 
