@@ -65,7 +65,7 @@ class Sink:
         return json.loads(line)
 
     def report(self):
-        return json.loads(self.tell("report"))
+        return json.loads(self.tell("report", 60))
 
     def cpu(self):
         st = measure.stat_of(self.popen.pid)
