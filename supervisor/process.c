@@ -30,6 +30,7 @@ _Static_assert(PROCESSES_MAX <= (int)LEDGER_HOLDERS_MAX, "holders");
 enum {
 	RESTART_FIRST_MS = 100,
 	RESTART_MAX_MS = 30 * 1000,
+	WORKERS_MAX = 16,      /* as the settings allow at most */
 	STABLE_MS = 60 * 1000, /* alive this long: the count of deaths ends */
 };
 
@@ -60,7 +61,7 @@ instances(const struct conf *conf, enum role role)
 		cpus = sysconf(_SC_NPROCESSORS_ONLN);
 		n = cpus > 0 ? (uint32_t)cpus : 1;
 	}
-	return n > 16 ? 16 : n;
+	return n > WORKERS_MAX ? WORKERS_MAX : n; /* auto on large hosts */
 }
 
 static void

@@ -39,7 +39,7 @@ static const struct conf_key postern_keys[] = {
 	    "Each child runs as PREFIX_NAME, such as _postern_smtpd. Ignored when not started as root."),
 	K(conf_node, user, NAME, 0, 0, NULL, NULL,
 	    "One account for all children instead. Ignored when not started as root."),
-	K(conf_node, smtpd_workers, AUTO, 1, 64, "auto", NULL,
+	K(conf_node, smtpd_workers, AUTO, 1, 16, "auto", NULL,
 	    "Intake processes; auto: one per processor."),
 	KN(conf_node, "drain_deadline", drain_deadline_ms, MS, 0, HOUR, "30s", NULL,
 	    "At shutdown, sessions may go on for so long."),
@@ -183,7 +183,7 @@ static const struct conf_key queue_keys[] = {
 };
 
 static const struct conf_key delivery_keys[] = {
-	K(conf_delivery, workers, AUTO, 1, 64, "auto", NULL,
+	K(conf_delivery, workers, AUTO, 1, 16, "auto", NULL,
 	    "Delivery processes; auto: one per processor."),
 	K(conf_delivery, max_connections, INT, 1, 1000000, "10000", NULL,
 	    "Outbound connections of the whole node."),
