@@ -99,8 +99,11 @@ use_key(
 	key = PEM_read_bio_PrivateKey(bio, NULL, no_password, NULL);
 	if (key == NULL)
 		r = fail(why, why_len, "key");
-	else if (SSL_CTX_use_PrivateKey(ctx, key) != 1)
-		/* it compares the two: the certificate is there already */
+	else if (X509_check_private_key(SSL_CTX_get0_certificate(ctx), key) !=
+		1 ||
+	    SSL_CTX_use_PrivateKey(ctx, key) != 1)
+		/* the second compares only keys of the certificate's type: one
+		 * of another type lies beside it, and no handshake succeeds */
 		r = fail(
 		    why, why_len, "key does not belong to the certificate");
 	EVP_PKEY_free(key);

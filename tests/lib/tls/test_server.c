@@ -356,7 +356,9 @@ test_refused(void **state)
 {
 	struct tls_server_conf conf;
 	SSL_CTX *ctx = NULL;
-	char why[160];
+	char why[160], *rsa_pem;
+	EVP_PKEY *key;
+	BIO *bio;
 
 	(void)state;
 	conf = conf_of(&server, NULL);
@@ -364,6 +366,17 @@ test_refused(void **state)
 	conf.key_len = strlen(client.key_pem);
 	assert_int_equal(tls_server_ctx(&conf, &ctx, why, sizeof(why)), PE_TLS);
 	assert_non_null(strstr(why, "key does not belong to the certificate"));
+	/* of another type, OpenSSL takes it beside the certificate */
+	key = EVP_RSA_gen(2048);
+	bio = BIO_new(BIO_s_mem());
+	PEM_write_bio_PrivateKey(bio, key, NULL, NULL, 0, NULL, NULL);
+	EVP_PKEY_free(key);
+	rsa_pem = test_pem(bio);
+	conf.key = (const uint8_t *)rsa_pem;
+	conf.key_len = strlen(rsa_pem);
+	assert_int_equal(tls_server_ctx(&conf, &ctx, why, sizeof(why)), PE_TLS);
+	assert_non_null(strstr(why, "key does not belong to the certificate"));
+	free(rsa_pem);
 	conf = conf_of(&server, NULL);
 	conf.cert = (const uint8_t *)"nothing\n";
 	conf.cert_len = 8;
