@@ -144,7 +144,7 @@ run(const char *dir)
 	for (i = 0; i < NODE_DIRS; i++)
 		n->dirs[i].fd = -1;
 	n->started_s = clock_now_s();
-	r = conf_load_dir(dir, &errs, &n->conf);
+	r = settings_load(dir, &errs, &n->conf);
 	conf_errors_print(&errs, dir, stderr);
 	conf_errors_done(&errs);
 	if (r < 0) {
@@ -193,7 +193,7 @@ cmd_run(const struct options *o)
 static int
 cmd_check(const struct options *o)
 {
-	return conf_check_print(o->dir, o->json, stdout);
+	return settings_check(o->dir, o->json, stdout);
 }
 
 static int

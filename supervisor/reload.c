@@ -145,7 +145,7 @@ node_reload(struct node *n)
 	size_t i;
 	int r;
 
-	r = conf_load_dir(n->conf_dir, &errs, &new);
+	r = settings_load(n->conf_dir, &errs, &new);
 	say_errors(&errs, n->conf_dir);
 	conf_errors_done(&errs);
 	if (r < 0) {

@@ -10,6 +10,7 @@
 
 #include <stdbool.h>
 #include <stdint.h>
+#include <stdio.h>
 #include <sys/types.h>
 #include <uv.h>
 
@@ -26,6 +27,8 @@ enum process_state {
 	PROCESS_DRAINING,
 };
 
+struct conf;
+struct conf_errors;
 struct node;
 
 /* One child process, or the place for it between two lives. */
@@ -132,6 +135,15 @@ extern const struct ipc_spec control_spec;
 void control_granted(
     void *arg, uint32_t holder, uint64_t req_id, uint64_t permit_id);
 
+/*
+ * settings.c: conf_load_dir(), and the certificates and keys can be used too.
+ * Results as there.
+ */
+int settings_load(
+    const char *dir, struct conf_errors *errs, struct conf **ret_conf);
+/* `postern check`: print every problem. 0: no errors, 1: errors (exit codes). */
+int settings_check(const char *dir, bool json, FILE *out);
+
 /* reload.c */
 /* 0 done; PE_CONFIG: the new set is refused and the old one stays; says why
  * in the log. */
@@ -146,6 +158,7 @@ void node_drain_step(struct node *n); /* a process has ended */
 
 /* setup.c: `postern setup`, make the users. An exit code. */
 int setup_users(const char *conf_dir);
+
 /* User and group of a role; 0 when our own is kept. False: missing, said. */
 bool setup_find_user(
     const struct conf *conf, enum role role, uid_t *ret_uid, gid_t *ret_gid);

@@ -510,10 +510,7 @@ int conf_blob_parse(const uint8_t *data, size_t len, struct conf **ret_conf);
 int conf_file(const struct conf *conf, const char *path,
     const uint8_t **ret_data, size_t *ret_len);
 
-/* ---- what `postern check` and `postern defaults` do ---------------------- */
-
-/* Load dir, print every problem to out. 0: no errors, 1: errors (exit codes). */
-int conf_check_print(const char *dir, bool json, FILE *out);
+/* ---- what `postern defaults` does ----------------------------------------- */
 
 /* Every key with file, section, type, range, default, unit and help: text, JSON
  * (an array of objects), or the Markdown of docs/settings.md. */

@@ -52,25 +52,6 @@ conf_errors_print_json(const struct conf_errors *errs, FILE *out)
 	    errs->errors, errs->warnings);
 }
 
-int
-conf_check_print(const char *dir, bool json, FILE *out)
-{
-	struct conf_errors errs = { 0 };
-	struct conf *conf = NULL;
-	int r;
-
-	r = conf_load_dir(dir, &errs, &conf);
-	if (json)
-		conf_errors_print_json(&errs, out);
-	else
-		conf_errors_print(&errs, dir, out);
-	if (r < 0 && r != PE_CONFIG)
-		fprintf(out, "%s: %s\n", dir, err_str(r));
-	conf_errors_done(&errs);
-	conf_unref(conf);
-	return r == 0 ? 0 : 1;
-}
-
 /* ---- the reference ------------------------------------------------------- */
 
 /* In the order a reader wants them; the schema's serves the builder. */
