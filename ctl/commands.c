@@ -83,6 +83,29 @@ static const struct opt sts_fetch_opts[] = {
 	{ NULL, NULL, NULL },
 };
 
+static const struct opt dane_verify_opts[] = {
+	{ "--chain", "F", "the server's certificates in PEM, its own first" },
+	{ "--tlsa", "R…", "a record, \"3 1 1 HEX\"; once for each" },
+	{ "--base-domain", "B", "the domain at which the records lie" },
+	{ "--name", "N…", "a further name for DANE-TA; once for each" },
+	{ "--now", "EPOCH", "as at this time, in Unix seconds" },
+	{ "--stdin", NULL,
+	    "JSON lines {\"chain\": …, \"tlsa\": […], \"base_domain\": …, "
+	    "…}" },
+	{ NULL, NULL, NULL },
+};
+
+static const struct opt dane_plan_opts[] = {
+	{ "--domain", "D", "the recipient domain" },
+	{ "--resolver", "IP:PORT", "the validating DNS server to ask" },
+	{ "--port", "N", "of the MX hosts (default 25)" },
+	{ "--trust-ad", "WORD",
+	    "believe its AD bit: loopback (default), yes, no" },
+	{ "--stdin", NULL,
+	    "JSON lines {\"domain\": …, \"resolver\": …, \"port\": …}" },
+	{ NULL, NULL, NULL },
+};
+
 static const struct opt sts_list_opts[] = {
 	{ "--limit", "N", "at most N policies (default 100)" },
 	{ "--after", "D", "those behind this domain" },
@@ -204,6 +227,30 @@ const struct command ctl_commands[] = {
 	    "  printf '{\"id\":1,\"address\":\"a@b\"}\\n' | "
 	    "posternctl addr check --stdin\n",
 	    0, 0, addr_opts, cmd_addr_check },
+	{ "dane verify", "", "does a chain match TLSA records? (offline)",
+	    "Checks certificates against TLSA records as RFC 7672 section 3 "
+	    "has it:\nDANE-EE without names and dates, DANE-TA with both. "
+	    "Records that\ncannot be used are left out; where none is left "
+	    "the outcome is unusable.\nNeeds no node. Always prints JSON. "
+	    "Exit status 0 authenticated, 1 not,\n2 a wrong call.",
+	    "  posternctl dane verify --chain mx.pem --tlsa '3 1 1 0F3C…' \\\n"
+	    "    --base-domain mx1.example.com\n"
+	    "  posternctl dane verify --chain mx.pem --tlsa '2 0 1 88AB…' \\\n"
+	    "    --base-domain mx1.example.com --name example.com --now "
+	    "1767225600\n",
+	    0, 0, dane_verify_opts, cmd_dane_verify },
+	{ "dane plan", "", "what DANE demands of a domain's hosts, from DNS",
+	    "Asks a validating DNS server for MX, addresses and TLSA records, "
+	    "in\nthe order and under the conditions of RFC 7672 section 2.2, "
+	    "and tells\nfor each host what a connection would have to prove. "
+	    "Knows no policy,\nno route and no setting. Needs no node. Always "
+	    "prints JSON. Exit\nstatus 0 a host may be attempted, 1 none, 2 a "
+	    "wrong call.",
+	    "  posternctl dane plan --domain example.com --resolver "
+	    "127.0.0.1:53\n"
+	    "  posternctl dane plan --domain example.com --resolver "
+	    "192.0.2.53:53 --trust-ad yes\n",
+	    0, 0, dane_plan_opts, cmd_dane_plan },
 	{ "sts list", "", "the MTA-STS policies that the node holds",
 	    "In order of domains, with mode, id, age and failed refreshes.",
 	    "  posternctl sts list --limit 20\n"

@@ -56,9 +56,10 @@ void ctl_print_json(struct ctl *ctl, const json_t *doc);
 /* ---- lines.c: the offline checks --------------------------------------------------- */
 
 enum ctl_kind {
-	CTL_ONE,   /* a string */
-	CTL_LIST,  /* a list of strings; the option repeats */
-	CTL_LISTS, /* a list of lists; the option takes several words */
+	CTL_ONE,    /* a string */
+	CTL_NUMBER, /* a number, or its digits as a string */
+	CTL_LIST,   /* a list of strings; the option repeats */
+	CTL_LISTS,  /* a list of lists; the option takes several words */
 };
 
 /* What a question may hold; the option has '-' for '_'. */
@@ -105,6 +106,8 @@ int cmd_sts_txt(struct ctl *ctl, const struct args *a);
 int cmd_sts_parse(struct ctl *ctl, const struct args *a);
 int cmd_sts_match(struct ctl *ctl, const struct args *a);
 int cmd_sts_fetch(struct ctl *ctl, const struct args *a);
+int cmd_dane_verify(struct ctl *ctl, const struct args *a);
+int cmd_dane_plan(struct ctl *ctl, const struct args *a);
 int cmd_sts_list(struct ctl *ctl, const struct args *a);
 int cmd_sts_show(struct ctl *ctl, const struct args *a);
 int cmd_sts_refresh(struct ctl *ctl, const struct args *a);

@@ -47,7 +47,12 @@ fields_fit(json_t *doc, const struct ctl_field *fields, char why[WHY_MAX])
 		else if (f->kind == CTL_ONE && !json_is_string(value))
 			(void)snprintf(
 			    why, WHY_MAX, "\"%.128s\" is no string", key);
-		else if (f->kind != CTL_ONE && !json_is_array(value))
+		else if (f->kind == CTL_NUMBER && !json_is_integer(value) &&
+		    !json_is_string(value))
+			(void)snprintf(
+			    why, WHY_MAX, "\"%.128s\" is no number", key);
+		else if ((f->kind == CTL_LIST || f->kind == CTL_LISTS) &&
+		    !json_is_array(value))
 			(void)snprintf(
 			    why, WHY_MAX, "\"%.128s\" is no list", key);
 		else
@@ -202,6 +207,7 @@ take_option(
 	case CTL_LIST:
 		return json_array_append_new(list_of(question, f->name), value);
 	case CTL_ONE:
+	case CTL_NUMBER:
 	default:
 		return json_object_set_new(question, f->name, value);
 	}

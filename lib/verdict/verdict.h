@@ -123,6 +123,14 @@ struct facts {
 	struct facts_sts_policy sts;
 };
 
+/* Why the target of an MX record cannot be a host of ours (standards DNS-08), or
+ * NULL. Static text. */
+const char *verdict_bad_target(const char *target);
+
+/* False for addresses at which nothing listens for mail of others: unspecified,
+ * multicast, broadcast. 4 or 16 bytes. */
+bool verdict_usable_address(const uint8_t *ip, bool v6);
+
 /* ---- settings -------------------------------------------------------------- */
 
 struct verdict_settings {
