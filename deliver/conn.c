@@ -185,14 +185,13 @@ fail_connect(struct conn *c, const char *details)
 }
 
 /* The handshake did not succeed. Without a demand: once more in clear text, on
- * a new connection. */
+ * a new connection (dest.c). */
 static void
 fail_tls(struct conn *c, const char *text)
 {
 	c->d->n.tls_failed++;
 	report_tls_refused(c, REASON_TLS_HANDSHAKE_FAILED, text);
-	fail(c, REASON_TLS_HANDSHAKE_FAILED, "4.7.5", text,
-	    conn_host(c)->level >= LEVEL_ENCRYPT);
+	fail(c, REASON_TLS_HANDSHAKE_FAILED, "4.7.5", text, false);
 }
 
 /* ---- opening ------------------------------------------------------------------------------------- */
@@ -957,11 +956,9 @@ on_session_end(struct conn *c)
 				: e->reason == REASON_CONNECTION_LOST
 				? "network error"
 				: reason_word(e->reason));
-		/* 4yz may be this machine's trouble only: its other addresses
-		 * are tried (RFC 5321, 5.1), unless it is a word of the host */
-		fail(c, e->reason, e->status, e->text,
-		    e->code != 0 ? e->code >= 500
-				 : e->reason != REASON_CONNECTION_LOST);
+		/* all but a 5yz may be the trouble of this machine only: the
+		 * host's other addresses are tried (RFC 5321, 5.1) */
+		fail(c, e->reason, e->status, e->text, e->code >= 500);
 		return;
 	}
 	if (lost && dst != NULL)

@@ -649,7 +649,8 @@ dest_conn_failed(struct conn *c, enum reason reason, const char *status,
 	    "%s: %s", c->address, text);
 	if (hs == NULL)
 		return;
-	if (reason == REASON_TLS_HANDSHAKE_FAILED && !next_host && !c->clear) {
+	if (reason == REASON_TLS_HANDSHAKE_FAILED && !c->clear &&
+	    conn_host(c)->level <= LEVEL_OPPORTUNISTIC) {
 		hs->clear = true; /* once more, without TLS */
 		return;
 	}

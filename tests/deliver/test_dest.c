@@ -1099,6 +1099,22 @@ each_address_is_tried_with_tls(void **state)
 	assert_int_equal(w.starttls_at[2], 1);
 }
 
+/* RFC 5321, 5.1: what one machine of a host cannot do another one may. */
+static void
+each_address_is_tried_before_mail_waits(void **state)
+{
+	(void)state;
+	w.two_addresses = w.starttls = true;
+	reload("[example.com]\ntls = required\n", "");
+	offer(1);
+	until(w.releases == 1);
+	assert_int_equal(w.states[DEST_DEFER], 1);
+	assert_string_equal(w.at, "12");
+	assert_int_equal(w.starttls_at[1], 1);
+	assert_int_equal(w.starttls_at[2], 1);
+	assert_int_equal(w.mails, 0);
+}
+
 /* RFC 7504: the whole domain's mail fails when all its hosts say so. */
 static void
 a_host_that_never_takes_mail(void **state)
@@ -1425,6 +1441,7 @@ main(void)
 		T(a_dead_equal_host_does_not_hold_back_the_other),
 		T(a_host_that_takes_one_connection),
 		T(each_address_is_tried_with_tls),
+		T(each_address_is_tried_before_mail_waits),
 		T(a_host_that_never_takes_mail),
 		T(a_policy_and_a_521_in_clear_text),
 		T(an_address_of_our_own),
