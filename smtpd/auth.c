@@ -2,7 +2,7 @@
  * auth.c - passwords of clients: one thread that hashes, a line of bounded
  * length in front of it, and a small memory of what was right.
  *
- * Called by conn.c. A yescrypt check costs a tenth of a second and 16 MB on
+ * Called by conn_ops.c. A yescrypt check costs a tenth of a second and 16 MB on
  * purpose, so it never runs on the loop, never twice at a time, and the line
  * is short: past it clients get 454. Unknown names cost the same as known ones.
  * Never logs a password or a hash; wipes what it copied. The thread starts

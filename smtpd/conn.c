@@ -10,229 +10,22 @@
  * away until the client closes too (bounded), because closing a socket with
  * unread input makes the kernel reset it, and the client might lose the reply.
  */
-#include <arpa/inet.h>
 #include <assert.h>
-#include <openssl/ssl.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/socket.h>
-#include <unistd.h>
 
 #include "lib/base/clock.h"
 #include "lib/base/err.h"
 #include "lib/tls/tls.h"
 #include "smtpd/smtpd.h"
 
-static void conn_close(struct conn *c);
 static void on_read(uv_stream_t *stream, ssize_t nread, const uv_buf_t *buf);
-static void update(struct conn *c);
-static void refuse(struct conn *c, const char *why);
-
-/* ---- what the session asks for ------------------------------------------------ */
-
-static enum session_queue
-op_queue_state(void *arg, const char **ret_text)
-{
-	struct conn *c = arg;
-
-	return peer_queue_state(&c->d->queue, ret_text);
-}
-
-static uint64_t
-op_mid_take(void *arg)
-{
-	struct conn *c = arg;
-
-	return peer_queue_id(&c->d->queue, ID_MID);
-}
-
-static bool
-op_envelope_room(void *arg)
-{
-	struct conn *c = arg;
-
-	return peer_queue_envelope_room(&c->d->queue);
-}
-
-static size_t
-op_data_room(void *arg)
-{
-	struct conn *c = arg;
-
-	return peer_queue_data_room(&c->d->queue);
-}
-
-static int
-op_begin(void *arg, uint64_t mid, const struct submit_begin *m)
-{
-	struct conn *c = arg;
-
-	return peer_queue_begin(&c->d->queue, c, mid, m);
-}
-
-static int
-op_rcpt(void *arg, uint64_t mid, const struct submit_rcpt *m)
-{
-	struct conn *c = arg;
-
-	assert(c->sub != NULL && c->sub->mid == mid);
-	return peer_queue_rcpt(&c->d->queue, c->sub, m);
-}
-
-static int
-op_data(void *arg, uint64_t mid, const struct iovec *iov, size_t n)
-{
-	struct conn *c = arg;
-
-	assert(c->sub != NULL && c->sub->mid == mid);
-	return peer_queue_data(&c->d->queue, c->sub, iov, n);
-}
-
-static int
-op_commit(void *arg, uint64_t mid, const struct submit_commit *m)
-{
-	struct conn *c = arg;
-
-	assert(c->sub != NULL && c->sub->mid == mid);
-	return peer_queue_commit(&c->d->queue, c->sub, m);
-}
-
-static void
-op_abort(void *arg, uint64_t mid)
-{
-	struct conn *c = arg;
-
-	assert(c->sub != NULL && c->sub->mid == mid);
-	peer_queue_abort(&c->d->queue, c->sub);
-}
-
-static void
-op_leave(void *arg, uint64_t mid)
-{
-	struct conn *c = arg;
-
-	assert(c->sub != NULL && c->sub->mid == mid);
-	peer_queue_leave(&c->d->queue, c->sub);
-}
-
-static void
-count_auth(struct smtpd *d, enum session_auth result)
-{
-	if (result == SESSION_AUTH_OK)
-		d->stats.auth_ok++;
-	else if (result == SESSION_AUTH_FAILED)
-		d->stats.auth_failed++;
-	else if (result == SESSION_AUTH_BUSY)
-		d->stats.auth_busy++;
-}
-
-/* Too many wrong ones from this client: whatever it says now is not looked at,
- * so that a right guess does not show. */
-static bool
-may_guess(struct conn *c)
-{
-	const struct conf_rate *rate =
-	    &c->site->l->max_auth_failures_per_client;
-	uint32_t skipped = 0;
-
-	if (guesses_take(
-		c->d->guesses, c->limit->listener, c->limit->key, rate))
-		return true;
-	c->d->stats.auth_limited++;
-	if (log_limit_ok(&c->d->guess_log, 5, 60 * 1000, &skipped))
-		log_event(LOG_WARNING, "auth_limited",
-		    &(struct log_fields){
-			.icid = c->icid, .address = c->address },
-		    "ICID %llu authentication of %s not tried: %u failures in "
-		    "%u minutes from there (%u more not logged)",
-		    (unsigned long long)c->icid, c->address, rate->count,
-		    rate->minutes, skipped);
-	return false;
-}
-
-/* What did not fail is no guess. */
-static void
-no_guess(struct conn *c, enum session_auth result)
-{
-	if (result != SESSION_AUTH_FAILED && result != SESSION_AUTH_PENDING)
-		guesses_give_back(
-		    c->d->guesses, c->limit->listener, c->limit->key);
-}
-
-static enum session_auth
-op_auth(void *arg, const char *user, const char *password)
-{
-	struct conn *c = arg;
-	enum session_auth result;
-
-	if (c->site->users == NULL)
-		return SESSION_AUTH_FAILED;
-	if (!may_guess(c))
-		return SESSION_AUTH_BUSY;
-	result =
-	    auth_check(c->d->auth, c->site->users, user, password, c, &c->job);
-	count_auth(c->d, result);
-	no_guess(c, result);
-	return result;
-}
-
-static void
-op_auth_cancel(void *arg)
-{
-	struct conn *c = arg;
-
-	if (c->job != NULL)
-		auth_job_cancel(c->job);
-	c->job = NULL;
-}
-
-void
-conn_auth_done(void *owner, enum session_auth result)
-{
-	struct conn *c = owner;
-
-	c->job = NULL;
-	count_auth(c->d, result);
-	no_guess(c, result);
-	session_auth_done(c->s, result);
-	conn_turn(c);
-}
-
-static bool
-op_reserve(void *arg, ptrdiff_t bytes)
-{
-	struct smtpd *d = ((struct conn *)arg)->d;
-
-	if (bytes < 0) {
-		d->envelopes -= (size_t)-bytes;
-		return true;
-	}
-	if (d->envelopes + (size_t)bytes > ENVELOPES_MAX)
-		return false;
-	d->envelopes += (size_t)bytes;
-	return true;
-}
-
-static const struct session_ops ops = {
-	.queue_state = op_queue_state,
-	.mid_take = op_mid_take,
-	.envelope_room = op_envelope_room,
-	.data_room = op_data_room,
-	.begin = op_begin,
-	.rcpt = op_rcpt,
-	.data = op_data,
-	.commit = op_commit,
-	.abort = op_abort,
-	.leave = op_leave,
-	.auth = op_auth,
-	.auth_cancel = op_auth_cancel,
-	.reserve = op_reserve,
-};
 
 /* ---- life ------------------------------------------------------------------------ */
 
-static void
-on_closed(uv_handle_t *handle)
+void
+conn_on_closed(uv_handle_t *handle)
 {
 	struct conn *c = handle->data;
 	struct smtpd *d = c->d;
@@ -253,8 +46,7 @@ forget_rest(struct conn *c)
 	buf_reset(&c->rest, 0);
 }
 
-/* From anywhere; c is gone at the next turn of the loop. */
-static void
+void
 conn_close(struct conn *c)
 {
 	struct smtpd *d = c->d;
@@ -287,8 +79,8 @@ conn_close(struct conn *c)
 	d->n_conns--;
 	if (d->n_conns < d->max_conns)
 		listen_resume(d, PAUSE_FULL);
-	uv_close((uv_handle_t *)&c->tcp, on_closed);
-	uv_close((uv_handle_t *)&c->timer, on_closed);
+	uv_close((uv_handle_t *)&c->tcp, conn_on_closed);
+	uv_close((uv_handle_t *)&c->timer, conn_on_closed);
 }
 
 /* The client is gone, or what it sends is not worth an answer. */
@@ -680,12 +472,12 @@ on_timer(uv_timer_t *timer)
 
 	c->timer_ms = 0;
 	if (clock_mono_ms() < deadline(c)) {
-		update(c);
+		conn_update(c);
 		return;
 	}
 	switch (c->stage) {
 	case CONN_ASKED:
-		refuse(c, "Not now, try again later");
+		conn_refuse(c, "Not now, try again later");
 		return;
 	case CONN_LINGER:
 		conn_close(c);
@@ -727,8 +519,8 @@ wants_input(const struct conn *c)
 
 /* Read or not, and when to wake up. The timer is only moved when it would fire
  * too late; one that fires early looks and is armed again. */
-static void
-update(struct conn *c)
+void
+conn_update(struct conn *c)
 {
 	bool want = wants_input(c);
 	int64_t at = deadline(c), now;
@@ -770,7 +562,7 @@ conn_turn(struct conn *c)
 			return;
 		}
 	}
-	update(c);
+	conn_update(c);
 }
 
 void
@@ -780,11 +572,11 @@ conn_drain(struct conn *c, bool now)
 		return;
 	if (c->stage == CONN_LINGER) {
 		c->deadline_ms = clock_mono_ms() + LINGER_DRAIN_MS;
-		update(c);
+		conn_update(c);
 		return;
 	}
 	if (c->stage == CONN_ASKED) {
-		refuse(c, "Shutting down");
+		conn_refuse(c, "Shutting down");
 		return;
 	}
 	if (c->stage == CONN_HANDSHAKE) {
@@ -795,94 +587,10 @@ conn_drain(struct conn *c, bool now)
 	conn_turn(c);
 }
 
-/* ---- coming in ------------------------------------------------------------------------ */
+/* ---- the beginning ---------------------------------------------------------------- */
 
-/* Address without port; IPv4 that came in by an IPv6 socket as IPv4. */
-static void
-format_address(union conf_addr *a, char *buf, size_t len)
-{
-	struct sockaddr_in in = { .sin_family = AF_INET };
-
-	if (a->sa.sa_family == AF_INET6 &&
-	    IN6_IS_ADDR_V4MAPPED(&a->in6.sin6_addr)) {
-		memcpy(&in.sin_addr, &a->in6.sin6_addr.s6_addr[12], 4);
-		memset(a, 0, sizeof(*a));
-		a->in = in;
-	}
-	if (a->sa.sa_family == AF_INET6)
-		(void)inet_ntop(
-		    AF_INET6, &a->in6.sin6_addr, buf, (socklen_t)len);
-	else
-		(void)inet_ntop(AF_INET, &a->in.sin_addr, buf, (socklen_t)len);
-}
-
-static void
-copy_address(union conf_addr *to, const struct sockaddr *sa)
-{
-	memset(to, 0, sizeof(*to));
-	if (sa->sa_family == AF_INET6)
-		memcpy(&to->in6, sa, sizeof(to->in6));
-	else
-		memcpy(&to->in, sa, sizeof(to->in));
-}
-
-/* Over a limit: say so. Rare ones are logged each, floods not. */
-static void
-log_refused(const struct conn *c, const char *why)
-{
-	struct smtpd *d = c->d;
-	struct log_fields f = {
-		.icid = c->icid, .address = c->address, .reason = why
-	};
-	uint32_t skipped = 0;
-	char more[48] = "";
-
-	if (!log_limit_ok(&d->limit_log, 20, 10 * 1000, &skipped))
-		return;
-	if (skipped > 0)
-		(void)snprintf(
-		    more, sizeof(more), " (and %u others before)", skipped);
-	log_event(LOG_INFO, "refused", &f,
-	    "ICID %llu REJECT listener %s address %s: %s%s",
-	    (unsigned long long)c->icid, c->site->l->name, c->address, why,
-	    more);
-}
-
-static void
-refuse(struct conn *c, const char *why)
-{
-	char line[400];
-	uv_buf_t b;
-	int n;
-
-	log_refused(c, why);
-	if (c->site->l->tls != CONF_LTLS_IMPLICIT) {
-		n = snprintf(line, sizeof(line), "421 %s %s\r\n",
-		    c->site->l->hostname != NULL ? c->site->l->hostname
-						 : c->site->conf->node.hostname,
-		    why);
-		b = uv_buf_init(line, (unsigned)n);
-		/* a new socket takes one line, or nobody is there */
-		(void)uv_try_write((uv_stream_t *)&c->tcp, &b, 1);
-	}
-	conn_close(c);
-}
-
-static void
-refuse_limit(struct conn *c, bool listener)
-{
-	if (listener)
-		c->d->stats.refused_listener++;
-	else
-		c->d->stats.refused_client++;
-	refuse(c,
-	    listener ? "Too many connections"
-		     : "Too many connections from you");
-}
-
-/* The client is in: session, TLS or greeting. */
-static void
-begin(struct conn *c)
+void
+conn_begin(struct conn *c)
 {
 	struct session_client client = { .icid = c->icid,
 		.conf = c->site->conf,
@@ -896,7 +604,7 @@ begin(struct conn *c)
 
 	c->d->stats.connections++;
 	c->stage = CONN_PLAIN;
-	if (session_new(&client, &ops, c, &c->s) < 0) {
+	if (session_new(&client, &conn_ops, c, &c->s) < 0) {
 		conn_close(c);
 		return;
 	}
@@ -910,181 +618,4 @@ begin(struct conn *c)
 		session_start(c->s, early);
 	}
 	conn_turn(c);
-}
-
-/*
- * There are several intake processes and one limit: the supervisor counts. A
- * lone process counts by itself.
- */
-static bool
-is_alone(const struct smtpd *d)
-{
-	return d->child->conf->node.smtpd_workers == 1;
-}
-
-static void
-ask(struct conn *c)
-{
-	const struct conf_listener *l = c->site->l;
-	uint8_t key[CLIENT_KEY_LEN];
-	char listener[300], client[360], text[CLIENT_KEY_TEXT];
-	struct ctl_permit_ask m = { .n_keys = 2,
-		.keys = { { listener, l->max_connections },
-		    { client, l->max_connections_per_client } } };
-
-	(void)snprintf(listener, sizeof(listener), "intake:%s", l->name);
-	(void)client_key(&c->peer.sa, key);
-	(void)snprintf(client, sizeof(client), "intake:%s/%s", l->name,
-	    client_key_format(key, text, sizeof(text)));
-	c->stage = CONN_ASKED;
-	c->deadline_ms = clock_mono_ms() + ASK_MS;
-	TAILQ_INSERT_TAIL(&c->d->asked, c, room_link);
-	if (child_permit_ask(c->d->child, c->icid, &m) < 0) {
-		refuse(c, "Not now, try again later");
-		return;
-	}
-	update(c);
-}
-
-/* Answers come in the order of asking: it is the first one. */
-static struct conn *
-asked(struct smtpd *d, uint64_t icid)
-{
-	struct conn *c;
-
-	TAILQ_FOREACH(c, &d->asked, room_link)
-		if (c->icid == icid)
-			return c;
-	return NULL; /* it left, and the request with it */
-}
-
-void
-conn_permitted(struct smtpd *d, uint64_t icid, uint64_t permit)
-{
-	struct conn *c = asked(d, icid);
-
-	if (c == NULL)
-		return;
-	TAILQ_REMOVE(&d->asked, c, room_link);
-	c->permit = permit;
-	begin(c);
-}
-
-void
-conn_not_permitted(struct smtpd *d, uint64_t icid, uint32_t key)
-{
-	struct conn *c = asked(d, icid);
-
-	if (c == NULL)
-		return;
-	TAILQ_REMOVE(&d->asked, c, room_link);
-	c->stage = CONN_PLAIN; /* nothing to cancel */
-	refuse_limit(c, key == 0);
-}
-
-static int
-open_handles(struct conn *c, int fd)
-{
-	union conf_addr local;
-	struct sockaddr_storage ss;
-	socklen_t len = sizeof(ss);
-	int r;
-
-	r = uv_tcp_init(c->d->child->loop, &c->tcp);
-	if (r == 0) {
-		c->handles++;
-		r = uv_timer_init(c->d->child->loop, &c->timer);
-	}
-	if (r == 0) {
-		c->handles++;
-		r = uv_tcp_open(&c->tcp, fd);
-	}
-	c->tcp.data = c->timer.data = c->write.data = c->shutdown.data = c;
-	if (r < 0)
-		return r;
-	(void)uv_tcp_nodelay(&c->tcp, 1);
-	if (getsockname(fd, (struct sockaddr *)&ss, &len) == 0) {
-		copy_address(&local, (struct sockaddr *)&ss);
-		format_address(&local, c->local, sizeof(c->local));
-	}
-	return 0;
-}
-
-/* libuv fails here only without memory; what was initialised is closed. */
-static void
-free_unopened(struct conn *c)
-{
-	site_unref(c->site);
-	if (c->handles == 0) {
-		free(c);
-		return;
-	}
-	c->closing = true;
-	if (c->handles > 1)
-		uv_close((uv_handle_t *)&c->timer, on_closed);
-	uv_close((uv_handle_t *)&c->tcp, on_closed);
-}
-
-static struct conn *
-conn_new(struct acceptor *a, int fd, const struct sockaddr *sa)
-{
-	struct smtpd *d = a->d;
-	struct conn *c = calloc(1, sizeof(*c));
-
-	if (c == NULL) {
-		(void)close(fd);
-		return NULL;
-	}
-	c->d = d;
-	c->site = site_ref(a->site);
-	c->stage = CONN_PLAIN;
-	buf_init(&c->rest, READ_BUF);
-	buf_init(&c->wire, TLS_OUT_MAX);
-	copy_address(&c->peer, sa);
-	format_address(&c->peer, c->address, sizeof(c->address));
-	if (open_handles(c, fd) < 0) {
-		(void)close(fd);
-		free_unopened(c);
-		return NULL;
-	}
-	c->icid = peer_queue_id(&d->queue, ID_ICID);
-	TAILQ_INSERT_TAIL(&d->conns, c, link);
-	d->n_conns++;
-	if (d->n_conns >= d->max_conns) {
-		log_warn("connections_full",
-		    "smtpd: %zu clients, as many as descriptors allow; others "
-		    "wait",
-		    d->n_conns);
-		listen_pause(d, PAUSE_FULL);
-	}
-	return c;
-}
-
-void
-conn_accept(struct acceptor *a, int fd, const struct sockaddr *sa)
-{
-	struct conn *c = conn_new(a, fd, sa);
-	const struct conf_listener *l;
-
-	if (c == NULL)
-		return;
-	l = c->site->l;
-	switch (limits_take(&a->d->limits, a->number, &c->peer.sa,
-	    l->max_connections, l->max_connections_per_client, &c->limit)) {
-	case LIMIT_OK:
-		if (is_alone(a->d))
-			begin(c);
-		else
-			ask(c);
-		break;
-	case LIMIT_LISTENER:
-		refuse_limit(c, true);
-		break;
-	case LIMIT_CLIENT:
-		refuse_limit(c, false);
-		break;
-	case LIMIT_MEMORY:
-		refuse(c, "Out of memory");
-		break;
-	}
 }

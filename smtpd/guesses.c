@@ -1,7 +1,7 @@
 /*
  * guesses.c - how often a client tried passwords in vain, lately. Pure.
  *
- * Called by conn.c before and after each check. A connection has few tries
+ * Called by conn_ops.c before and after each check. A connection has few tries
  * (session_auth.c) and a client may open many, so the client is counted too:
  * an IPv4 address or an IPv6 /64. Time is cut into slots, and one slot more
  * than the window counts, so that no window has more failures than it may;

@@ -1,7 +1,7 @@
 /*
  * limits.c - how many connections a listener and a client have. Pure.
  *
- * Called by conn.c. The table is keyed by addresses from outside, so its hash
+ * Called by conn_admit.c. The table is keyed by addresses from outside, so its hash
  * is seeded; it holds an entry for each client that is connected now and for
  * nobody else.
  */

@@ -1,7 +1,7 @@
 /*
  * peer_queue.c - what smtpd asks of the queue, and what the queue may answer.
  *
- * Called by conn.c for each session. Holds the submissions that wait for their
+ * Called by conn_ops.c for each session. Holds the submissions that wait for their
  * answer, the leased numbers, and the line of clients that wait for room. The
  * queue is trusted with mail and with nothing else: an answer that fits no
  * submission of ours breaks the channel. Order of messages: lib/proto/submit.h.

@@ -2,10 +2,11 @@
  * smtpd.h - what the files of the intake process share.
  *
  * main.c starts; site.c makes the settings of a [listener] usable; listen.c
- * accepts; conn.c is one client with its socket, TLS and session; limits.c
- * counts; peer_queue.c and peer_admin.c speak to the other processes; auth.c
- * checks passwords on a thread of its own, and guesses.c counts the wrong ones. session.h is the protocol and knows
- * nothing of this.
+ * accepts; conn_admit.c lets a client in, conn.c is the client with its socket,
+ * TLS and session, conn_ops.c what that session asks for; limits.c counts
+ * connections and guesses.c wrong passwords; peer_queue.c and peer_admin.c
+ * speak to the other processes; auth.c checks passwords on a thread of its own.
+ * session.h is the protocol and knows nothing of this.
  */
 #ifndef POSTERN_SMTPD_SMTPD_H
 #define POSTERN_SMTPD_SMTPD_H
@@ -233,7 +234,7 @@ struct peer_admin {
 };
 void peer_admin_set(struct peer_admin *p, struct smtpd *d, int fd);
 
-/* ---- conn.c ------------------------------------------------------------------ */
+/* ---- conn.c, conn_admit.c, conn_ops.c ------------------------------------------ */
 
 enum conn_stage {
 	CONN_ASKED, /* the supervisor counts it; no session yet */
@@ -275,11 +276,25 @@ struct conn {
 	char local[48];
 };
 
+/* From anywhere; c is gone at the next turn of the loop. */
+void conn_close(struct conn *c);
+/* Read or not, and when to wake up. */
+void conn_update(struct conn *c);
+/* The close callback of both handles; the second one frees. */
+void conn_on_closed(uv_handle_t *handle);
+/* The client is in: session, TLS or greeting. */
+void conn_begin(struct conn *c);
+extern const struct session_ops conn_ops; /* arg is the conn */
+
+/* conn_admit.c */
+/* 421 and the end, before there is a session. */
+void conn_refuse(struct conn *c, const char *why);
 /* Take the socket (always). A client over a limit gets 421. */
 void conn_accept(struct acceptor *a, int fd, const struct sockaddr *sa);
 /* The supervisor's answers; the request id is the ICID. */
 void conn_permitted(struct smtpd *d, uint64_t icid, uint64_t permit);
 void conn_not_permitted(struct smtpd *d, uint64_t icid, uint32_t key);
+
 /* Go on after an answer, room, or the end of a write. */
 void conn_turn(struct conn *c);
 /* 421 as soon as no message is open, or now. */
