@@ -31,6 +31,13 @@ same_ip(const union conf_addr *a, const union conf_addr *b)
 	return memcmp(&a->in6.sin6_addr, &b->in6.sin6_addr, 16) == 0;
 }
 
+bool
+address_same(const union conf_addr *a, const union conf_addr *b)
+{
+	/* not memcmp(): no one says what a union's other bytes are */
+	return same_ip(a, b) && a->in.sin_port == b->in.sin_port;
+}
+
 static bool
 is_any(const union conf_addr *a)
 {

@@ -900,7 +900,7 @@ address_at(const struct facts_host *h, const union conf_addr *a)
 	size_t i;
 
 	for (i = 0; i < h->n_addrs; i++)
-		if (memcmp(&h->addrs[i], a, sizeof(*a)) == 0)
+		if (address_same(&h->addrs[i], a))
 			break;
 	return i;
 }

@@ -124,6 +124,8 @@ void gather_cancel(struct gather *g);
  * address in IPv6 clothes, which would go round what is said of either family.
  */
 bool address_usable(const uint8_t *ip, bool v6);
+/* Address and port. Both are set. */
+bool address_same(const union conf_addr *a, const union conf_addr *b);
 /* Does one of our own listeners answer at this address and port? here: it is
  * known to be an address of this machine. */
 bool address_is_own(
