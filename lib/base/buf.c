@@ -49,13 +49,13 @@ buf_room(struct buf *b, size_t len)
 		cap *= 2;
 	if (b->cap >= waiting + len && b->head > 0)
 		cap = b->cap; /* a move is enough */
-	if (cap == b->cap) {
+	if (b->mem != NULL && cap == b->cap) {
 		memmove(b->mem, b->mem + b->head, waiting);
 	} else {
 		mem = malloc(cap);
 		if (mem == NULL)
 			return NULL;
-		if (waiting > 0)
+		if (b->mem != NULL)
 			memcpy(mem, b->mem + b->head, waiting);
 		free(b->mem);
 		b->mem = mem;

@@ -48,7 +48,7 @@ line_end(const struct mail_walk *w, size_t from)
 }
 
 int
-mail_walk_next(struct mail_walk *w, struct mail_field *f)
+mail_walk_next(struct mail_walk *w, struct mail_field *ret_field)
 {
 	const char *p = w->buf + w->at;
 	size_t left = w->len - w->at, n = 0, end, last, value;
@@ -62,21 +62,21 @@ mail_walk_next(struct mail_walk *w, struct mail_field *f)
 	}
 	while (n < left && is_ftext(p[n]))
 		n++;
-	f->name = p;
-	f->name_len = n;
+	ret_field->name = p;
+	ret_field->name_len = n;
 	while (n < left && is_wsp(p[n]))
 		n++;
-	if (f->name_len == 0 || n >= left || p[n] != ':')
+	if (ret_field->name_len == 0 || n >= left || p[n] != ':')
 		return 0;
 	value = w->at + n + 1;
 	end = line_end(w, value);
-	f->folded = false;
+	ret_field->folded = false;
 	while (end < w->len && is_wsp(w->buf[end])) {
 		end = line_end(w, end);
-		f->folded = true;
+		ret_field->folded = true;
 	}
-	f->raw = p;
-	f->raw_len = end - w->at;
+	ret_field->raw = p;
+	ret_field->raw_len = end - w->at;
 	last = end;
 	while (last > value &&
 	    (is_wsp(w->buf[last - 1]) || w->buf[last - 1] == '\n' ||
@@ -86,8 +86,8 @@ mail_walk_next(struct mail_walk *w, struct mail_field *f)
 	    (is_wsp(w->buf[value]) || w->buf[value] == '\n' ||
 		w->buf[value] == '\r'))
 		value++;
-	f->value = w->buf + value;
-	f->value_len = last - value;
+	ret_field->value = w->buf + value;
+	ret_field->value_len = last - value;
 	w->at = end;
 	return 1;
 }

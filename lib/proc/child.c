@@ -115,7 +115,8 @@ parse_blob(int fd, struct conf **ret_conf)
 	if (r < 0)
 		return r;
 	r = conf_blob_parse(data, len, ret_conf);
-	explicit_bzero(data, len); /* may hold keys */
+	if (data != NULL)
+		explicit_bzero(data, len); /* may hold keys */
 	free(data);
 	return r;
 }

@@ -62,12 +62,12 @@ struct smtp_data_dec {
 void smtp_data_dec_init(struct smtp_data_dec *d);
 
 /*
- * Decode in[0..len). The body is iov[0..*ret_n), at most iov_max slices (give
+ * Decode data[0..len). The body is iov[0..*ret_n), at most iov_max slices (give
  * 8 or more; at least 2). Returns the bytes consumed: less than len when the
  * end was reached (d->done; the rest are the next commands), or when iov is
  * full (call again with the rest). With d->done nothing is consumed.
  */
-size_t smtp_data_dec(struct smtp_data_dec *d, const void *in, size_t len,
+size_t smtp_data_dec(struct smtp_data_dec *d, const void *data, size_t len,
     struct iovec *iov, size_t iov_max, size_t *ret_n);
 
 /*
@@ -88,10 +88,10 @@ struct smtp_data_enc {
 void smtp_data_enc_init(struct smtp_data_enc *e, bool stuff);
 
 /*
- * Encode in[0..len) into at most iov_max slices (at least 4). Returns the
+ * Encode data[0..len) into at most iov_max slices (at least 4). Returns the
  * bytes consumed: less than len when iov is full.
  */
-size_t smtp_data_enc(struct smtp_data_enc *e, const void *in, size_t len,
+size_t smtp_data_enc(struct smtp_data_enc *e, const void *data, size_t len,
     struct iovec *iov, size_t iov_max, size_t *ret_n);
 
 /*
