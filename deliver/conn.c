@@ -184,6 +184,24 @@ fail_connect(struct conn *c, const char *details)
 	fail(c, REASON_HOST_DOWN, "4.4.1", details, false);
 }
 
+/*
+ * A policy in mode testing is held against what the connection proved: said and
+ * counted, once for a connection, never acted upon (STS-47). known: the reason
+ * where it is not the lack of TLS. A host that is not listed was told with the
+ * plan, and a second try in clear text with the first.
+ */
+static void
+shadow(struct conn *c, enum reason known, const char *text)
+{
+	enum reason why =
+	    verdict_shadow(&c->plan->facts, conn_host(c), &c->proof);
+
+	if (why == REASON_NONE || why == REASON_STS_MX_MISMATCH || c->clear)
+		return;
+	c->d->n.testing_failures++;
+	report_shadow(c, known != REASON_NONE ? known : why, text);
+}
+
 /* The handshake did not succeed. Without a demand: once more in clear text, on
  * a new connection (dest.c). */
 static void
@@ -191,6 +209,7 @@ fail_tls(struct conn *c, const char *text)
 {
 	c->d->n.tls_failed++;
 	report_tls_refused(c, REASON_TLS_HANDSHAKE_FAILED, text);
+	shadow(c, REASON_TLS_HANDSHAKE_FAILED, text);
 	fail(c, REASON_TLS_HANDSHAKE_FAILED, "4.7.5", text, false);
 }
 
@@ -228,9 +247,10 @@ start_session(struct conn *c)
 		.delivery = &env->session };
 	enum verdict_level level = conn_host(c)->level;
 
-	sc.tls = level == LEVEL_NONE || c->clear ? SESSION_TLS_NEVER
-	    : level == LEVEL_OPPORTUNISTIC	 ? SESSION_TLS_MAY
-						 : SESSION_TLS_MUST;
+	/* what is demanded first: no second try can undo it */
+	sc.tls = level > LEVEL_OPPORTUNISTIC  ? SESSION_TLS_MUST
+	    : level == LEVEL_NONE || c->clear ? SESSION_TLS_NEVER
+					      : SESSION_TLS_MAY;
 	if (route != NULL && route->cred != NULL) {
 		if (!env_secret(env, route->cred, c->secret, sizeof(c->secret)))
 			return PE_CONFIG;
@@ -554,6 +574,25 @@ proved_name(const struct conn *c, const char *name)
 	return false;
 }
 
+enum { JUDGE_TEXT = 256 };
+
+/* What a certificate lacks, for people. */
+static const char *
+judge_text(struct conn *c, enum reason why, bool peer_cert,
+    const struct tls_info *info, char text[JUDGE_TEXT])
+{
+	char names[160];
+
+	if (why == REASON_CERT_NAME_MISMATCH)
+		(void)snprintf(text, JUDGE_TEXT, "certificate of %s is for %s",
+		    conn_host(c)->host->name,
+		    tls_link_cert_names(c->link_tls, names, sizeof(names)));
+	else
+		(void)snprintf(text, JUDGE_TEXT, "%s",
+		    peer_cert ? info->verify_text : "no certificate");
+	return text;
+}
+
 /* The handshake is done: is what it proved enough? (RFC 3207, 4.1) */
 static void
 judge_tls(struct conn *c)
@@ -562,7 +601,7 @@ judge_tls(struct conn *c)
 	struct tls *t = tls_link_pump(c->link_tls);
 	struct tls_proved proved;
 	struct tls_info info;
-	char text[256], names[160];
+	char text[JUDGE_TEXT];
 	enum reason why;
 
 	tls_info(t, &info);
@@ -574,18 +613,16 @@ judge_tls(struct conn *c)
 		c->d->n.tls_ok++;
 		tls_link_keep(c->link_tls);
 		report_tls(c, vh, info.protocol, info.cipher, REASON_NONE);
+		why = verdict_shadow(&c->plan->facts, vh, &c->proof);
+		if (why != REASON_NONE)
+			shadow(c, why,
+			    judge_text(c, why, proved.peer_cert, &info, text));
 		session_tls_done(c->session,
 		    c->proof.trusted && proved_name(c, vh->host->name));
 		return;
 	}
 	c->d->n.verify_failed++;
-	if (why == REASON_CERT_NAME_MISMATCH)
-		(void)snprintf(text, sizeof(text),
-		    "certificate of %s is for %s", vh->host->name,
-		    tls_link_cert_names(c->link_tls, names, sizeof(names)));
-	else
-		(void)snprintf(text, sizeof(text), "%s",
-		    proved.peer_cert ? info.verify_text : "no certificate");
+	(void)judge_text(c, why, proved.peer_cert, &info, text);
 	report_tls_refused(c, why, text);
 	session_refuse(c->session, why, text);
 }
@@ -985,8 +1022,12 @@ handle_events(struct conn *c)
 			break;
 		case SESSION_EV_READY:
 			if (c->n_started == 0) {
-				if (c->link_tls == NULL)
+				if (c->link_tls == NULL) {
 					c->d->n.clear++;
+					shadow(c, REASON_NONE,
+					    "the host did not offer STARTTLS, "
+					    "or refused it");
+				}
 				if (c->dest != NULL)
 					dest_conn_ready(c);
 			}

@@ -417,6 +417,8 @@ void report_connect_error(
 void report_close(const struct conn *c);
 /* A plan was made: the policy that applies, and the hosts it leaves out. */
 void report_policy(const struct plan *plan);
+/* A policy in mode testing would not have let this connection pass. */
+void report_shadow(const struct conn *c, enum reason why, const char *text);
 void report_tls(const struct conn *c, const struct verdict_host *vh,
     const char *protocol, const char *cipher, enum reason weak);
 void report_tls_refused(
@@ -435,7 +437,7 @@ struct counters {
 	uint64_t connections, connect_errors, tls_ok, tls_failed, clear,
 	    messages, delivered, deferred, failed, returned, bytes, dest_up,
 	    dest_down, dest_deferred, dest_failed, dest_discarded,
-	    verify_failed, permits_waited, protocol_errors;
+	    verify_failed, testing_failures, permits_waited, protocol_errors;
 };
 
 struct queue_peer {

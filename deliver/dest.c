@@ -704,6 +704,7 @@ dest_conn_progress(struct conn *c)
 	/* doubles with each round of messages, up to the control's limit */
 	if (dst->cap < dst->plan->control->max_connections)
 		dst->cap++;
-	if (dst->n_conns < wanted_conns(dst))
+	/* one that is never out of work must not outlive its facts */
+	if (dst->n_conns < wanted_conns(dst) || needs_plan(dst))
 		dest_run(dst);
 }

@@ -91,6 +91,7 @@ put_metrics(struct deliver *d, struct ipc_wr *w)
 		C("delivery_tls_total", "result=\"clear\"", "Outbound sessions by TLS", n->clear),
 		C("delivery_tls_total", "result=\"handshake_failed\"", "Outbound sessions by TLS", n->tls_failed),
 		C("delivery_tls_total", "result=\"verify_failed\"", "Outbound sessions by TLS", n->verify_failed),
+		C("delivery_sts_testing_failures_total", "", "Outbound sessions that a policy in mode testing would have refused", n->testing_failures),
 		C("delivery_tls_handshakes_total", "resumed=\"no\"", "Handshakes by resumption", tls.full),
 		C("delivery_tls_handshakes_total", "resumed=\"yes\"", "Handshakes by resumption", tls.resumed),
 		C("delivery_protocol_errors_total", "", "Sessions ended because the host broke SMTP", n->protocol_errors),

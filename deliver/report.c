@@ -12,7 +12,6 @@
 
 #include "lib/base/clock.h"
 #include "lib/log/log.h"
-#include "lib/sts/match.h"
 
 /* ---- connections -------------------------------------------------------------------- */
 
@@ -69,7 +68,8 @@ report_policy(const struct plan *plan)
 	const struct verdict *v = plan->verdict;
 	struct log_fields f = { .domain = plan->domain, .policy_id = p->id };
 	bool testing = p->mode == FACTS_STS_TESTING;
-	size_t i, k;
+	char list[200];
+	size_t i;
 
 	if (p->state != FACTS_STS_POLICY || p->mode == FACTS_STS_MODE_NONE)
 		return;
@@ -78,21 +78,33 @@ report_policy(const struct plan *plan)
 	for (i = 0; i < v->n_hosts; i++) {
 		const char *host = v->hosts[i].host->name;
 
-		for (k = 0; k < p->n_mx; k++)
-			if (sts_pattern_match(p->mx[k], host))
-				break;
-		if (k < p->n_mx ||
+		if (verdict_listed(p, host) != NULL ||
 		    (!testing && v->hosts[i].reason != REASON_STS_MX_MISMATCH))
 			continue;
 		f.host = host;
 		f.reason = reason_word(REASON_STS_MX_MISMATCH);
 		log_event(LOG_INFO, "sts_mx_mismatch", &f,
 		    testing ? "MTA-STS policy for the domain (%s) testing: "
-			      "would have failed: does not list %s"
+			      "would have failed: does not list %s (lists %s)"
 			    : "MTA-STS policy for the domain (%s) does not "
-			      "list %s: skipped",
-		    plan->domain, LOG_Q(host));
+			      "list %s: skipped (lists %s)",
+		    plan->domain, LOG_Q(host),
+		    verdict_patterns(p, list, sizeof(list)));
 	}
+}
+
+void
+report_shadow(const struct conn *c, enum reason why, const char *text)
+{
+	struct log_fields f = conn_fields(c);
+
+	f.policy_id = c->plan->facts.sts.id;
+	f.reason = reason_word(why);
+	log_event(LOG_INFO, "sts_testing_failed", &f,
+	    "MTA-STS policy for the domain (%s) testing: would have failed: "
+	    "DCID %llu %s: %s: %s",
+	    c->plan->domain, (unsigned long long)c->dcid, f.host,
+	    reason_word(why), LOG_Q(text));
 }
 
 /* Under a policy in force the names asked for are the host's. */

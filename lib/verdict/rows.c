@@ -6,7 +6,6 @@
  */
 #include "lib/dane/names.h"
 #include "lib/proto/submit.h"
-#include "lib/sts/match.h"
 #include "lib/verdict/verdict_int.h"
 
 #include <stdarg.h>
@@ -253,13 +252,20 @@ sts_missing(struct row *r, enum reason reason, const char *what)
 static const char *
 listed_as(const struct row *r)
 {
-	const struct facts_sts_policy *p = &r->facts->sts;
-	size_t i;
+	return verdict_listed(&r->facts->sts, r->vh->host->name);
+}
 
-	for (i = 0; i < p->n_mx; i++)
-		if (sts_pattern_match(p->mx[i], r->vh->host->name))
-			return p->mx[i];
-	return NULL;
+/* "policy 7 (enforce) does not list mx.evil.example, but a.example, b.example":
+ * what to compare with stands in the log and in the notice. */
+static void
+note_mismatch(struct row *r)
+{
+	const struct facts_sts_policy *p = &r->facts->sts;
+	char list[120];
+
+	note(r, true, "sts-mx-mismatch", "RFC 8461 4.1",
+	    "policy %s (enforce) does not list %s, but %s", p->id,
+	    r->vh->host->name, verdict_patterns(p, list, sizeof(list)));
 }
 
 /* Row 9 would give this host a level by itself. */
@@ -279,9 +285,7 @@ row_sts_enforce(struct row *r)
 	const char *pattern = listed_as(r);
 
 	if (pattern == NULL) {
-		note(r, true, "sts-mx-mismatch", "RFC 8461 4.1",
-		    "policy %s (enforce) does not list %s", p->id,
-		    vh->host->name);
+		note_mismatch(r);
 		skip(r, REASON_STS_MX_MISMATCH);
 		return false;
 	}

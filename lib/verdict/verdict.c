@@ -5,6 +5,7 @@
  * Called by deliver for each destination and by tests. Never does I/O, never
  * looks at a clock. See verdict.h.
  */
+#include "lib/sts/match.h"
 #include "lib/verdict/verdict_int.h"
 
 #include <errno.h>
@@ -314,6 +315,57 @@ verdict_satisfied(
 	if (why == REASON_NONE && vh->requiretls && !proof->requiretls)
 		return REASON_REQUIRETLS_MISSING;
 	return why;
+}
+
+enum reason
+verdict_shadow(const struct facts *f, const struct verdict_host *vh,
+    const struct verdict_proof *proof)
+{
+	struct verdict_host in_force = { .host = vh->host,
+		.attempt = true,
+		.level = LEVEL_VERIFY,
+		.names = { { vh->host->name, NAMES_POLICY } },
+		.n_names = 1 };
+
+	if (f->sts.state != FACTS_STS_POLICY ||
+	    f->sts.mode != FACTS_STS_TESTING || vh->level == LEVEL_DANE)
+		return REASON_NONE;
+	if (verdict_listed(&f->sts, vh->host->name) == NULL)
+		return REASON_STS_MX_MISMATCH;
+	return verdict_satisfied(&in_force, proof);
+}
+
+const char *
+verdict_listed(const struct facts_sts_policy *p, const char *host)
+{
+	size_t i;
+
+	for (i = 0; i < p->n_mx; i++)
+		if (sts_pattern_match(p->mx[i], host))
+			return p->mx[i];
+	return NULL;
+}
+
+const char *
+verdict_patterns(const struct facts_sts_policy *p, char *buf, size_t len)
+{
+	const char *c;
+	size_t i, at = 0;
+
+	for (i = 0; i < p->n_mx; i++) {
+		if (at + strlen(p->mx[i]) + sizeof(", ...") > len) {
+			(void)snprintf(buf + at, len - at, "...");
+			return buf;
+		}
+		for (c = p->mx[i]; *c != '\0'; c++)
+			buf[at++] = *c >= 0x20 && *c <= 0x7e ? *c : '?';
+		if (i + 1 < p->n_mx)
+			at += (size_t)snprintf(buf + at, len - at, ", ");
+		buf[at] = '\0';
+	}
+	if (p->n_mx == 0)
+		buf[0] = '\0';
+	return buf;
 }
 
 const char *

@@ -25,9 +25,9 @@
 struct json;
 
 enum {
-	VERDICT_RULES_MAX = 8, /* in the chain of one host */
-	VERDICT_NAMES_MAX = 6, /* a certificate may be asked for */
-	VERDICT_TEXT = 192,
+	VERDICT_RULES_MAX = 8,	 /* in the chain of one host */
+	VERDICT_NAMES_MAX = 6,	 /* a certificate may be asked for */
+	VERDICT_TEXT = 256,	 /* twice it fits TEXT_REASON_MAX */
 	VERDICT_HOSTS_MAX = 256, /* that facts may hold */
 	FACTS_TLSA_DIGEST_LEN = 32,
 };
@@ -249,6 +249,21 @@ struct verdict_proof {
  */
 enum reason verdict_satisfied(
     const struct verdict_host *vh, const struct verdict_proof *proof);
+
+/*
+ * What a policy of mode testing would have said of this connection, were it in
+ * force: REASON_NONE also where there is none, and where DANE decides (RFC 8461,
+ * section 5; tls-policy.md row 10). Never part of a verdict.
+ */
+enum reason verdict_shadow(const struct facts *f, const struct verdict_host *vh,
+    const struct verdict_proof *proof);
+
+/* The pattern of a policy that lists the host, or NULL. Borrowed. */
+const char *verdict_listed(const struct facts_sts_policy *p, const char *host);
+
+/* The patterns for people, printable, cut with "..." at len. Returns buf. */
+const char *verdict_patterns(
+    const struct facts_sts_policy *p, char *buf, size_t len);
 
 /* The name for SNI: under DANE the TLSA base domain (RFC 7672, 8.1), else the
  * MX host (RFC 8461, 7.1). Borrowed; an address where the host is one. */

@@ -1264,6 +1264,7 @@ a_policy_that_leaves_the_host_out(void **state)
 	until(w.releases == 1);
 	assert_int_equal(w.states[DEST_DEFER], 1);
 	assert_non_null(strstr(w.text, "does not list"));
+	assert_non_null(strstr(w.text, "mx.other.example"));
 	assert_int_equal(w.conns, 0);
 	assert_int_equal(w.policy_asks, 2);
 	assert_int_equal(w.policy_fresh_asks, 1);
@@ -1301,6 +1302,28 @@ a_policy_and_no_starttls(void **state)
 	assert_non_null(strstr(w.text, "STARTTLS"));
 	assert_int_equal(w.mails, 0);
 	assert_int_equal(w.policy_fresh_asks, 1);
+}
+
+/* A connection that is never out of work is held to new facts as well: else a
+ * stream of messages would keep an old verdict in force for ever. */
+static void
+a_busy_connection_and_new_facts(void **state)
+{
+	unsigned mails;
+
+	(void)state;
+	reload("[example.com]\nmax_connections = 1\n", "");
+	w.due = 1000;
+	offer(1000);
+	until(w.mails >= 2);
+	assert_int_equal(w.policy_asks, 1);
+	w.policy = w.policy_fresh = enforce_other();
+	clock_test_advance_ms(301 * 1000);
+	mails = w.mails;
+	/* what the new policy leaves out gets no more than was under way */
+	until(w.releases == 1);
+	assert_in_range(w.mails - mails, 0, 10);
+	assert_int_equal(w.states[DEST_DEFER], 1);
 }
 
 /* Where the host must prove itself, whoever sits in between must not be able to
@@ -1452,6 +1475,7 @@ main(void)
 		T(a_policy_that_leaves_the_host_out),
 		T(a_policy_that_has_changed),
 		T(a_policy_and_no_starttls),
+		T(a_busy_connection_and_new_facts),
 		T(discovery_in_doubt),
 		T(policyd_goes),
 		T(slow_ones_make_room),

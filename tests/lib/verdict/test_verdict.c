@@ -656,6 +656,75 @@ a_skipped_host_is_never_satisfied(void **state)
 	assert_int_equal(verdict_satisfied(&vh, &p), REASON_DANE_REQUIRED);
 }
 
+/* Row 10: what a policy in mode testing would have said of a connection. */
+static void
+testing_is_held_against_the_proof(void **state)
+{
+	static const char *const mine[] = { "*.example.com" };
+	static const char *const other[] = { "mx.other.example" };
+	struct facts_host h = host("mx1.example.com", 10, 0);
+	struct facts f = facts_of(&h, 1);
+	struct verdict_host vh = {
+		.host = &h, .attempt = true, .level = LEVEL_OPPORTUNISTIC
+	};
+	struct verdict_proof clear = { 0 };
+	struct verdict_proof good = { .tls = true,
+		.tls12 = true,
+		.trusted = true,
+		.n_names = 1,
+		.names = { "mx1.example.com" } };
+	struct verdict_proof bad = good;
+
+	(void)state;
+	/* no policy, and one in force: not its business */
+	assert_int_equal(verdict_shadow(&f, &vh, &clear), REASON_NONE);
+	f.sts = (struct facts_sts_policy){ .state = FACTS_STS_POLICY,
+		.mode = FACTS_STS_ENFORCE,
+		.mx = mine,
+		.n_mx = 1,
+		.id = "1" };
+	assert_int_equal(verdict_shadow(&f, &vh, &clear), REASON_NONE);
+	f.sts.mode = FACTS_STS_TESTING;
+	assert_int_equal(
+	    verdict_shadow(&f, &vh, &clear), REASON_STARTTLS_MISSING);
+	assert_int_equal(verdict_shadow(&f, &vh, &good), REASON_NONE);
+	bad.tls12 = false;
+	assert_int_equal(
+	    verdict_shadow(&f, &vh, &bad), REASON_TLS_HANDSHAKE_FAILED);
+	bad = good;
+	bad.trusted = false;
+	assert_int_equal(verdict_shadow(&f, &vh, &bad), REASON_CERT_UNTRUSTED);
+	bad.expired = true;
+	assert_int_equal(verdict_shadow(&f, &vh, &bad), REASON_CERT_EXPIRED);
+	bad = good;
+	/* the recipient's domain is not what a policy wants (STS-44) */
+	(void)snprintf(bad.names[0], sizeof(bad.names[0]), "example.com");
+	assert_int_equal(
+	    verdict_shadow(&f, &vh, &bad), REASON_CERT_NAME_MISMATCH);
+	f.sts.mx = other;
+	assert_int_equal(
+	    verdict_shadow(&f, &vh, &good), REASON_STS_MX_MISMATCH);
+	vh.level = LEVEL_DANE;
+	assert_int_equal(verdict_shadow(&f, &vh, &clear), REASON_NONE);
+}
+
+static void
+patterns_for_people(void **state)
+{
+	static const char *const mx[] = { "a.example", "*.b.example",
+		"\xc3\xa4.example" };
+	struct facts_sts_policy p = { .mx = mx, .n_mx = 3 };
+	char buf[64], tiny[24];
+
+	(void)state;
+	assert_string_equal(verdict_patterns(&p, buf, sizeof(buf)),
+	    "a.example, *.b.example, ??.example");
+	assert_string_equal(
+	    verdict_patterns(&p, tiny, sizeof(tiny)), "a.example, ...");
+	p.n_mx = 0;
+	assert_string_equal(verdict_patterns(&p, tiny, sizeof(tiny)), "");
+}
+
 /* ---- JSON --------------------------------------------------------------------------------- */
 
 static void
@@ -736,6 +805,8 @@ main(void)
 		cmocka_unit_test(sni_is_the_base_domain_under_dane),
 		cmocka_unit_test(both_policies_are_told),
 		cmocka_unit_test(a_skipped_host_is_never_satisfied),
+		cmocka_unit_test(testing_is_held_against_the_proof),
+		cmocka_unit_test(patterns_for_people),
 		cmocka_unit_test(json_names_what_it_must),
 		cmocka_unit_test(json_of_a_skipped_host),
 	};
