@@ -163,7 +163,9 @@ make_file(const char *path, int dir_fd)
 	MDB_env *env = NULL;
 	int r;
 
-	if (faccessat(dir_fd, "data.mdb", F_OK, 0) == 0)
+	/* as the effective user: at a start as root the real one is still root,
+	 * without the rights to look into another account's directory */
+	if (faccessat(dir_fd, "data.mdb", F_OK, AT_EACCESS) == 0)
 		return 0;
 	if (errno != ENOENT ||
 	    (mkdirat(dir_fd, "new", 0700) < 0 && errno != EEXIST) ||
