@@ -241,6 +241,24 @@ processes(const struct admin *a, struct ask *ask, bool *ret_all_up)
 	return list;
 }
 
+/* What the processes want an operator to look at; takes nothing away. */
+static json_t *
+alerts(const json_t *processes_list)
+{
+	json_t *list = json_array();
+	const json_t *p, *text;
+	size_t i;
+
+	json_array_foreach(processes_list, i, p) {
+		text = json_object_get(json_object_get(p, "status"), "alert");
+		if (json_is_string(text))
+			(void)json_array_append_new(list,
+			    json_pack("{s:O, s:O}", "process",
+				json_object_get(p, "process"), "text", text));
+	}
+	return list;
+}
+
 void
 health_finish(struct admin *a, struct http_req *req, struct ask *ask)
 {
@@ -326,7 +344,7 @@ status_finish(
 	struct metrics_set *s = gather(a, ask);
 	char now[32];
 	bool up;
-	json_t *doc, *list, *p;
+	json_t *doc, *list, *p, *alert_list;
 	size_t i;
 
 	if (s == NULL) {
@@ -334,16 +352,21 @@ status_finish(
 		return;
 	}
 	list = processes(a, ask, &up);
+	alert_list = alerts(list);
+	if (json_array_size(alert_list) > 0)
+		up = false;
 	if (!detail)
 		json_array_foreach(list, i, p)
 			(void)json_object_del(p, "status");
-	doc = json_pack("{s:s, s:s, s:s, s:I, s:s, s:o, s:o, s:o, s:o, s:o}",
+	doc = json_pack(
+	    "{s:s, s:s, s:s, s:I, s:s, s:o, s:o, s:o, s:o, s:o, s:o}",
 	    "version", POSTERN_VERSION, "hostname", a->hostname, "time",
 	    clock_format_rfc3339(clock_now_ms(), now, sizeof(now)), "uptime_s",
 	    (json_int_t)((clock_mono_ms() - a->started_ms) / 1000), "status",
-	    up ? "ok" : "degraded", "processes", list, "counters",
-	    values(s, METRIC_COUNTER), "gauges", values(s, METRIC_GAUGE),
-	    "rates_per_hour", rates(a), "conservation", conservation(s));
+	    up ? "ok" : "degraded", "alerts", alert_list, "processes", list,
+	    "counters", values(s, METRIC_COUNTER), "gauges",
+	    values(s, METRIC_GAUGE), "rates_per_hour", rates(a), "conservation",
+	    conservation(s));
 	metrics_set_free(s);
 	reply_json(req, 200, doc);
 }

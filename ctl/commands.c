@@ -118,8 +118,8 @@ const struct command ctl_commands[] = {
 	    "processes run, and whether every recipient is accounted for.\n"
 	    "With detail: every counter and gauge, and each process's own "
 	    "view.\n"
-	    "Exit status 1 when a process is away or the account does not "
-	    "hold.",
+	    "Exit status 1 when a process is away, one gives an alert, or the "
+	    "account does not hold.",
 	    "  posternctl status\n"
 	    "  posternctl status detail --json\n",
 	    0, 1, NULL, cmd_status },

@@ -206,6 +206,22 @@ show_law(FILE *out, const json_t *doc)
 }
 
 static void
+show_alerts(FILE *out, const json_t *doc)
+{
+	const json_t *p;
+	size_t i;
+
+	json_array_foreach(json_object_get(doc, "alerts"), i, p) {
+		char *name = show_value(json_object_get(p, "process"));
+		char *text = show_value(json_object_get(p, "text"));
+
+		(void)fprintf(out, "ALERT %s: %s\n", name, text);
+		free(name);
+		free(text);
+	}
+}
+
+static void
 show_processes(FILE *out, const json_t *doc)
 {
 	static const struct show_column cols[] = { { "process", false },
@@ -281,6 +297,7 @@ cmd_status(struct ctl *ctl, const struct args *a)
 		ctl_print_json(ctl, doc);
 	} else {
 		show_fields(ctl->out, doc, head, N(head));
+		show_alerts(ctl->out, doc);
 		show_processes(ctl->out, doc);
 		show_counters(ctl->out, doc, detail);
 		if (detail) {
