@@ -103,6 +103,8 @@ ids_done(void *arg, struct job *job)
 	}
 	if (a->own)
 		q->own_asked = false;
+	if (job->result == 0 && a->op.count == 0)
+		queue_store_ok(q);
 	if (job->result == 0 && a->op.count > 0)
 		grant(q, a);
 	LIST_REMOVE(a, link);
@@ -188,5 +190,5 @@ queue_mid_own(struct queue *q)
 void
 queue_ids_probe(struct queue *q)
 {
-	ask_own(q, 0); /* a commit that changes nothing but tells */
+	ask_own(q, 0); /* changes nothing, but needs room for a message */
 }

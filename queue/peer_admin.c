@@ -241,6 +241,9 @@ alert(const struct queue *q, char *buf, size_t len)
 {
 	if (!q->accepting)
 		return q->state_text;
+	if (q->no_fds_ms != 0 &&
+	    clock_mono_ms() - q->no_fds_ms < NO_FDS_TOLD_MS)
+		return "no descriptors are left: large messages are refused";
 	if (q->n_stuck == 0)
 		return NULL;
 	(void)snprintf(buf, len,

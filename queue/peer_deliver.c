@@ -197,8 +197,11 @@ pick_message(struct qworker *w, struct qdest *d, struct sview *v,
 		}
 		if (r == PE_NOT_FOUND || r == PE_CORRUPT)
 			queue_set_aside(q, mid, DB_MSG, NULL, true, "body");
+		else if (queue_no_fds(q, r))
+			/* later; small ones need none and go on */
+			q->passed_over = d->passed_over = true;
 		else
-			return r; /* no descriptor, say: later */
+			return r;
 	}
 	return 0;
 }

@@ -410,8 +410,8 @@ on_data(void *peer, struct ipc_msg *im, struct ipc_rd *rd)
 	if (r == -EEXIST)
 		return refuse(in, 451, "4.3.0", "id in use");
 	return refuse(in, 452, "4.3.1",
-	    r == -EMFILE || r == -ENFILE ? "too many large messages at once"
-					 : "no room for the message");
+	    queue_no_fds(q, r) ? "too many large messages at once"
+			       : "no room for the message");
 }
 
 /* ---- COMMIT ---------------------------------------------------------------------------- */
@@ -438,6 +438,9 @@ accept_done(void *arg, struct job *job)
 		if (queue_store_failed(q, r))
 			send_done(in->from, in->mid, SUBMIT_LATER, 452, "4.3.1",
 			    q->state_text);
+		else if (queue_no_fds(q, r))
+			send_done(in->from, in->mid, SUBMIT_LATER, 452, "4.3.1",
+			    "too many large messages at once");
 		else
 			send_done(in->from, in->mid, SUBMIT_LATER, 451, "4.3.0",
 			    "the message could not be stored");

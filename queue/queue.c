@@ -51,12 +51,18 @@ set_state(struct queue *q, bool accepting, const char *text)
 static void
 look_at_space(struct queue *q)
 {
+	uint64_t want = q->conf->queue.min_free_space;
 	struct statvfs vfs;
 	struct sview v;
 
+	/* LMDB finds room in its own file for a while: that alone does not make
+	 * a full disk good, or intake would be on and off with each commit */
+	if (q->was_full && want < FULL_FLOOR)
+		want = FULL_FLOOR;
 	if (fstatvfs(q->store->dir_fd, &vfs) == 0) {
 		q->free_bytes = (uint64_t)vfs.f_bavail * vfs.f_frsize;
-		q->low_space = q->free_bytes < q->conf->queue.min_free_space;
+		q->low_space = q->free_bytes < want;
+		q->was_full = q->was_full && q->low_space;
 	}
 	if (store_read_begin(q->store, &v) == 0) {
 		q->full =
@@ -96,6 +102,16 @@ is_store_trouble(int r)
 	    r == -ENOMEM || r == PE_FULL || r == -ENOTRECOVERABLE;
 }
 
+void
+queue_store_ok(struct queue *q)
+{
+	if (q->store_error == 0)
+		return;
+	q->store_error = 0;
+	log_info("store_ok", "store: writing works again");
+	queue_state_check(q);
+}
+
 bool
 queue_store_failed(struct queue *q, int result)
 {
@@ -104,14 +120,18 @@ queue_store_failed(struct queue *q, int result)
 	if (result == -ECANCELED)
 		return false;
 	if (!is_store_trouble(result)) {
-		if (result == 0 && q->store_error != 0) {
-			q->store_error = 0;
-			log_info("store_ok", "store: writing works again");
-			queue_state_check(q);
-		}
+		/* a result finds room in a full map where no message would */
+		if (result == 0 && q->store_error != PE_FULL)
+			queue_store_ok(q);
 		return false;
 	}
 	q->stats.store_errors++;
+	if (result == -ENOSPC || result == -EIO) {
+		q->was_full = true;
+		look_at_space(q);
+		if (q->was_full)
+			result = -ENOSPC; /* LMDB calls a short write EIO */
+	}
 	q->store_error = result;
 	if (log_limit_ok(&q->alert_limit, 3, 60000, &skipped))
 		log_event(LOG_CRITICAL, "store_failed", NULL,
@@ -121,6 +141,22 @@ queue_store_failed(struct queue *q, int result)
 	queue_state_check(q);
 	if (writer_panic(q->writer) != 0 && q->on_panic != NULL)
 		q->on_panic(q->arg, "LMDB could not write its meta page");
+	return true;
+}
+
+bool
+queue_no_fds(struct queue *q, int result)
+{
+	uint32_t skipped;
+
+	if (result != -EMFILE && result != -ENFILE)
+		return false;
+	q->no_fds_ms = clock_mono_ms();
+	if (log_limit_ok(&q->alert_limit, 3, 60000, &skipped))
+		log_event(LOG_CRITICAL, "no_descriptors", NULL,
+		    "queue: no descriptor for the file of a large message: %s; "
+		    "such messages wait, new ones are refused with 4xx",
+		    err_str(result));
 	return true;
 }
 
@@ -154,6 +190,27 @@ retry_jobs(struct queue *q)
 		STAILQ_REMOVE_HEAD(&list, link);
 		writer_put(q->writer, job);
 	}
+}
+
+/* Messages whose body file could not be opened are tried again. */
+static void
+look_again(struct queue *q)
+{
+	struct qdest *d, *next;
+	size_t i;
+
+	if (!q->passed_over || clock_mono_ms() - q->no_fds_ms < RETRY_JOBS_MS)
+		return;
+	q->passed_over = false;
+	for (i = 0; i < q->dests_cap; i++)
+		for (d = q->dests[i]; d != NULL; d = next) {
+			next = d->hash_next;
+			if (!d->passed_over)
+				continue;
+			d->passed_over = false;
+			d->rescan = true;
+			queue_poke(q, d); /* may be the end of it */
+		}
 }
 
 /* ---- background -------------------------------------------------------------------- */
@@ -260,6 +317,7 @@ on_tick(uv_timer_t *timer)
 	look_at_space(q);
 	queue_state_check(q);
 	retry_jobs(q);
+	look_again(q);
 	queue_intake_flow(q);
 	queue_expire(q);
 	queue_notices(q);

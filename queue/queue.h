@@ -47,10 +47,12 @@ enum {
 	TICK_MS = 500,
 	SCHED_SLICE = 2000, /* destinations loaded per turn */
 	FORGET_AFTER_S = 3600,
-	RETRY_JOBS_MS = 1000, /* after the store refused */
-	LOST_MAX = 2048,      /* destinations remembered that lost a worker */
-	RESULT_TRIES = 3,     /* when the store is damaged where it belongs */
-	STUCK_MAX = 10000,    /* results given up; then nothing goes out */
+	RETRY_JOBS_MS = 1000,	/* after the store refused */
+	FULL_FLOOR = 4 << 20,	/* bytes free until a full disk is over */
+	NO_FDS_TOLD_MS = 30000, /* an alert in the status */
+	LOST_MAX = 2048,	/* destinations remembered that lost a worker */
+	RESULT_TRIES = 3,	/* when the store is damaged where it belongs */
+	STUCK_MAX = 10000,	/* results given up; then nothing goes out */
 };
 
 struct queue;
@@ -73,8 +75,9 @@ struct qdest {
 	TAILQ_ENTRY(qdest) ready_link;
 	bool in_ready, ready_probe; /* in which of the two lists */
 	bool suspended;
-	bool all_loaded; /* the window holds all that was due when read */
-	bool rescan;	 /* something is due before pos: read from the start */
+	bool all_loaded;  /* the window holds all that was due when read */
+	bool rescan;	  /* something is due before pos: read from the start */
+	bool passed_over; /* a body file could not be opened: later */
 	struct dq_entry *win; /* ring */
 	uint32_t win_cap, win_head, win_n;
 	struct dq_entry pos; /* last entry read into the window */
@@ -247,9 +250,12 @@ struct queue {
 	bool accepting;
 	int store_error; /* last refusal, 0 when it works */
 	bool low_space, full, draining;
+	bool was_full; /* the disk, and there is not FULL_FLOOR again */
 	uint64_t free_bytes;
 	char state_text[256];
 	struct log_limit alert_limit, bad_limit;
+	bool passed_over;  /* at some destination */
+	int64_t no_fds_ms; /* a body file found no descriptor; 0: never */
 
 	/* background */
 	struct body_sweep sweep;
@@ -277,6 +283,10 @@ void queue_drain_check(struct queue *q);
 void queue_reload(struct queue *q, const struct conf *conf);
 /* A job's result: did the store itself refuse? Keeps the state told. */
 bool queue_store_failed(struct queue *q, int result);
+/* The probe went through: a full store is over too. */
+void queue_store_ok(struct queue *q);
+/* Was it for want of descriptors? Then it is said, and told in the status. */
+bool queue_no_fds(struct queue *q, int result);
 /* Put a job that must not be lost in again, a little later. */
 void queue_retry(struct queue *q, struct job *job);
 void queue_state_check(struct queue *q);

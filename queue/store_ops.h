@@ -200,7 +200,7 @@ struct op_msg {
 };
 int op_msg_run(struct stxn *x, struct job *job);
 
-/* Ids: reserve count of a kind. */
+/* Ids: reserve count of a kind. 0: only see whether there is room for more. */
 struct op_ids {
 	struct job job;
 	uint32_t kind, count;

@@ -11,6 +11,7 @@ Arguments of a file: names of tests to run (parts of names do).
 """
 import os
 import signal
+import subprocess
 import sys
 import time
 import traceback
@@ -18,7 +19,7 @@ import traceback
 sys.path.insert(0, os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__)))))
 
 from tests.world import Skip, World  # noqa: E402
-from tests.world.base import scale  # noqa: E402
+from tests.world.base import find_program, scale  # noqa: E402
 
 _tests = []
 
@@ -52,6 +53,18 @@ def raises(kind, fn, *args, **kw):
     except kind as e:
         return e
     raise AssertionError("no %s; got %r" % (getattr(kind, "__name__", kind), value))
+
+
+def limit_child(pid, soft, what="nofile"):
+    """Set a soft limit (None: back to the hard one) of a node's child, as its own user: another one may not."""
+    with open("/proc/%d/status" % pid) as f:
+        uid, gid = (next(line.split()[1] for line in f if line.startswith(k)) for k in ("Uid:", "Gid:"))
+    wrap = [find_program("setpriv"), "--reuid", uid, "--regid", gid, "--clear-groups"] if os.geteuid() == 0 else []
+    row = {"nofile": "Max open files", "as": "Max address space"}[what]
+    with open("/proc/%d/limits" % pid) as f:
+        hard = next(line for line in f if line.startswith(row))[len(row):].split()[1]
+    subprocess.run([*wrap, find_program("prlimit"), "--pid", str(pid), "--%s=%s:%s" % (what, soft or hard, hard)],
+                   check=True)
 
 
 def _alarm(signum, frame):

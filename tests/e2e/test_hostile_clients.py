@@ -6,7 +6,7 @@ import socket
 import ssl
 import subprocess
 
-from harness import contains, equal, main, test
+from harness import contains, equal, limit_child, main, test
 from tests.world import Dialogue, Skip, bulk, message, tls_context
 from tests.world.base import find_program, poll, scale
 
@@ -326,16 +326,6 @@ def half_closed(w, node):
     nothing_evil(w, node)
 
 
-def limit_files(pid, soft):
-    """Set the limit of open files of a child, as its own user (another one may not)."""
-    with open("/proc/%d/status" % pid) as f:
-        uid, gid = (next(line.split()[1] for line in f if line.startswith(k)) for k in ("Uid:", "Gid:"))
-    wrap = [find_program("setpriv"), "--reuid", uid, "--regid", gid, "--clear-groups"] if os.geteuid() == 0 else []
-    with open("/proc/%d/limits" % pid) as f:
-        hard = next(line for line in f if line.startswith("Max open files")).split()[4]
-    subprocess.run([*wrap, find_program("prlimit"), "--pid", str(pid), "--nofile=%s:%s" % (soft or hard, hard)], check=True)
-
-
 @test(timeout=120)
 def out_of_descriptors(w, node):
     """No descriptors for accept: clients wait or get 421, log and status say so, and it ends by itself."""
@@ -348,7 +338,7 @@ def out_of_descriptors(w, node):
         d.expect(220)
     keep[0].cmd("EHLO client.test", 250)
     mark = node.log_size()
-    limit_files(pid, max(int(f) for f in os.listdir("/proc/%d/fd" % pid)) + 1)
+    limit_child(pid, max(int(f) for f in os.listdir("/proc/%d/fd" % pid)) + 1)
     waiting = [Dialogue(at) for _ in range(20)]
     node.wait_log(r"accept: Too many open files", since=mark)
 
@@ -362,7 +352,7 @@ def out_of_descriptors(w, node):
     keep[0].cmd("DATA", 354)
     keep[0].send(b"Subject: in spite of it\r\n\r\nx\r\n.\r\n").expect(250)
     arrived(w, "in spite of it")
-    limit_files(pid, None)
+    limit_child(pid, None)
     codes = [d.reply()[0] for d in waiting]
     equal(set(codes) <= {220, 421} and 220 in codes, True, "answers: %r" % codes)
     for d in waiting + keep:
