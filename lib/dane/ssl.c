@@ -96,10 +96,15 @@ read_result(SSL *ssl, const struct dane_want *want, struct dane_proof *p)
 	if (depth < 0 ||
 	    SSL_get0_dane_tlsa(ssl, &usage, &selector, &mtype, &data, &len) < 0)
 		return;
-	p->record = place_of(want, usage, selector, mtype, data, len);
-	if (p->record < 0)
-		return;
+	if (want != NULL) {
+		p->record = place_of(want, usage, selector, mtype, data, len);
+		if (p->record < 0)
+			return;
+	}
 	p->ok = true;
+	p->usage = usage;
+	p->selector = selector;
+	p->mtype = mtype;
 	p->depth = depth;
 	p->verify = X509_V_OK;
 	name = SSL_get0_peername(ssl);

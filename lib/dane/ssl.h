@@ -46,9 +46,10 @@ int dane_ssl_apply(struct ssl_st *ssl, const struct dane_want *want);
 
 /* What the handshake proved. */
 struct dane_proof {
-	bool ok;     /* a record matched, and all that it demands holds */
-	int depth;   /* of the certificate that it matched; -1 when not ok */
-	int record;  /* its place in want->rrs, or -1 */
+	bool ok;    /* a record matched, and all that it demands holds */
+	int depth;  /* of the certificate that it matched; -1 when not ok */
+	int record; /* its place in want->rrs, or -1 */
+	uint8_t usage, selector, mtype; /* of the record, when ok */
 	long verify; /* X509_V_*: why not; X509_V_ERR_DANE_NO_MATCH */
 	/* the name that the certificate has; "" for DANE-EE, which has no need
 	 * of one */
@@ -56,8 +57,9 @@ struct dane_proof {
 };
 
 /*
- * After a full handshake, with the want of dane_ssl_apply(). A resumed one proves
- * nothing here: the label of its session is the proof (dane_digest()).
+ * After a full handshake, with the want of dane_ssl_apply(), or NULL: then record
+ * is always -1. A resumed handshake proves nothing here: the label of its session
+ * is the proof (dane_digest()).
  */
 void dane_ssl_result(struct ssl_st *ssl, const struct dane_want *want,
     struct dane_proof *ret_proof);

@@ -18,6 +18,7 @@
 
 #include "lib/base/clock.h"
 #include "lib/base/err.h"
+#include "lib/dane/ssl.h"
 #include "lib/tls/tls.h"
 
 enum { BUCKETS = 1024, KEY_LEN = 32 };
@@ -57,6 +58,9 @@ struct tls_link {
 	char names[TLS_WANT_NAMES][TLS_NAME_SIZE];
 	size_t n_names;
 	SSL_SESSION *newest; /* came before the proof was judged */
+	int64_t life_s;	     /* of its sessions, at most */
+	bool dane;
+	int dane_taken; /* records that OpenSSL uses */
 };
 
 /* One index for the process: OpenSSL counts on it to stay. */
@@ -105,7 +109,7 @@ keep_session(struct tls_link *l, SSL_SESSION *ssl)
 {
 	struct tls_client *c = l->client;
 	struct session *s = find_session(c, l->key);
-	int64_t life_s = TLS_SESSION_LIFE_S, ticket_s;
+	int64_t life_s = l->life_s, ticket_s;
 
 	if (s != NULL)
 		drop_session(c, s);
@@ -390,6 +394,10 @@ make_key(struct tls_link *l, const struct tls_want *want)
 		ok = add(md, l->names[i]);
 	if (ok && want->identity != NULL)
 		ok = EVP_DigestUpdate(md, want->identity->digest, KEY_LEN) == 1;
+	if (ok && want->dane != NULL)
+		ok = add(md, "dane") &&
+		    EVP_DigestUpdate(
+			md, want->dane_label, FACTS_TLSA_DIGEST_LEN) == 1;
 	ok = ok && EVP_DigestFinal_ex(md, l->key, &n) == 1;
 	EVP_MD_CTX_free(md);
 	return ok ? 0 : -ENOMEM;
@@ -405,6 +413,12 @@ set_up(struct tls_link *l, const struct tls_want *want)
 		return -ENOMEM;
 	if (want->sni != NULL && SSL_set_tlsext_host_name(ssl, want->sni) != 1)
 		return PE_TLS;
+	if (want->dane != NULL) {
+		l->dane = true;
+		l->dane_taken = dane_ssl_apply(ssl, want->dane);
+		if (l->dane_taken < 0)
+			return l->dane_taken;
+	}
 	if (want->any_strength)
 		SSL_set_security_level(ssl, 1);
 	if (id != NULL &&
@@ -432,6 +446,9 @@ tls_link_new(struct tls_client *c, const struct tls_want *want,
 			(void)snprintf(l->names[l->n_names++], TLS_NAME_SIZE,
 			    "%s", want->names[i]);
 	qsort(l->names, l->n_names, TLS_NAME_SIZE, by_text);
+	l->life_s = TLS_SESSION_LIFE_S;
+	if (want->life_s > 0 && want->life_s < TLS_SESSION_LIFE_S)
+		l->life_s = want->life_s;
 	r = make_key(l, want);
 	if (r == 0)
 		r = tls_new(c->ctx, TLS_CLIENT, &l->tls);
@@ -466,6 +483,24 @@ tls_link_pump(struct tls_link *l)
 	return l->tls;
 }
 
+/* By DANE and nothing else: OpenSSL's verify result may be a PKIX check. */
+static void
+prove_dane(struct tls_link *l, SSL *ssl)
+{
+	struct tls_proved *p = &l->proved;
+	struct dane_proof proof;
+
+	dane_ssl_result(ssl, NULL, &proof);
+	p->trusted = p->expired = false;
+	p->verify = proof.verify;
+	p->dane_unusable = l->dane_taken == 0;
+	p->dane = proof.ok && !p->dane_unusable;
+	p->dane_depth = proof.depth;
+	p->dane_rr[0] = proof.usage;
+	p->dane_rr[1] = proof.selector;
+	p->dane_rr[2] = proof.mtype;
+}
+
 static void
 prove_fresh(struct tls_link *l, SSL *ssl)
 {
@@ -481,6 +516,8 @@ prove_fresh(struct tls_link *l, SSL *ssl)
 	p->trusted = p->verify == X509_V_OK;
 	p->expired = p->verify == X509_V_ERR_CERT_HAS_EXPIRED ||
 	    p->verify == X509_V_ERR_CERT_NOT_YET_VALID;
+	if (l->dane)
+		prove_dane(l, ssl);
 	ERR_clear_error();
 	for (i = 0; i < l->n_names; i++)
 		if (X509_check_host(cert, l->names[i], 0,

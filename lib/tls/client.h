@@ -19,6 +19,7 @@
 #include <stddef.h>
 #include <stdint.h>
 
+struct dane_want;
 struct tls;
 struct tls_client;
 struct tls_link;
@@ -55,6 +56,14 @@ struct tls_want {
 	const char *names[TLS_WANT_NAMES];   /* names to look for; NULL ends */
 	const struct tls_identity *identity; /* or NULL; outlives the link */
 	bool any_strength; /* without a demand, weak keys beat clear text */
+	/* level dane (RFC 7672): records and names, with their label: 32 bytes
+	 * of dane_digest(), so that no session is resumed for another set.
+	 * NULL: no DANE; then the label is not looked at */
+	const struct dane_want *dane;
+	const uint8_t *dane_label;
+	/* sessions live no longer than this; 0: TLS_SESSION_LIFE_S. Under DANE
+	 * the remaining TTL of the records */
+	uint32_t life_s;
 };
 
 /* A connection to be; keeps the client counted. 0, -ENOMEM, PE_TLS. */
@@ -71,7 +80,14 @@ struct tls_proved {
 	bool peer_cert;
 	bool trusted; /* chain to the CA list, dates and purpose good */
 	bool expired; /* not trusted because of a date */
-	long verify;  /* X509_V_*: the first error, 0 for none */
+	/* with want.dane: a record matched. trusted is then false whatever
+	 * OpenSSL says: with records it checks those, and with none that it can
+	 * use it checks by PKIX without a word */
+	bool dane;
+	bool dane_unusable; /* OpenSSL took none of the records */
+	int dane_depth;	    /* with dane: of the certificate that matched */
+	uint8_t dane_rr[3]; /* usage, selector, matching type of the record */
+	long verify;	    /* X509_V_*: the first error, 0 for none */
 	size_t n_names;
 	/* those of want.names that are in the certificate: SAN dNSName only,
 	 * a wildcard covers one whole label (RFC 9525, 6.3) */

@@ -18,7 +18,11 @@
 #include <openssl/ssl.h>
 #include <openssl/x509v3.h>
 
+#include <openssl/sha.h>
+
+#include "lib/base/clock.h"
 #include "lib/base/err.h"
+#include "lib/dane/ssl.h"
 #include "lib/tls/client.h"
 #include "lib/tls/server.h"
 #include "lib/tls/tls.h"
@@ -512,6 +516,157 @@ teardown(void **state)
 	return 0;
 }
 
+/* ---- DANE --------------------------------------------------------------------------------- */
+
+struct dane_case {
+	uint8_t data[SHA256_DIGEST_LENGTH], label[FACTS_TLSA_DIGEST_LEN];
+	struct facts_tlsa_rr rr;
+	struct dane_want want;
+};
+
+/* A record of this usage for the key of a certificate. */
+static void
+dane_for(struct dane_case *d, uint8_t usage, const struct pem *p)
+{
+	unsigned char *der = NULL;
+	int len = i2d_PUBKEY(p->pkey, &der);
+
+	(void)SHA256(der, (size_t)len, d->data);
+	OPENSSL_free(der);
+	d->rr = (struct facts_tlsa_rr){ usage, 1, 1, d->data, 32 };
+	d->want = (struct dane_want){ .names = { "mx1.example.com" },
+		.n_names = 1,
+		.rrs = &d->rr,
+		.n_rrs = 1 };
+	assert_int_equal(
+	    dane_digest("mx1.example.com", &d->rr, 1, d->label), 0);
+}
+
+static struct tls_want
+want_dane(const struct dane_case *d)
+{
+	struct tls_want w = want_of("dane", "mx1.example.com");
+
+	w.dane = &d->want;
+	w.dane_label = d->label;
+	return w;
+}
+
+/* A match is the proof; trust by the CA list is none, and is not told as one. */
+static void
+dane_is_a_match(void **state)
+{
+	struct pem good =
+		       make("x", "DNS:mx1.example.com", &ca, false, -60, 3600),
+		   own = make(
+		       "x", "DNS:other.example", NULL, false, -7200, -3600);
+	static const struct {
+		const char *name;
+		int server, of; /* 0 good, 1 own, 2 ca */
+		uint8_t usage;
+		bool dane, unusable;
+		int depth;
+	} rows[] = {
+		{ "3 1 1", 0, 0, 3, true, false, 0 },
+		{ "3 1 1, expired, self-signed, other name", 1, 1, 3, true,
+		    false, 0 },
+		{ "3 1 1 of another", 0, 1, 3, false, false, -1 },
+		{ "2 1 1 of a CA that was not sent", 0, 2, 2, false, false,
+		    -1 },
+		{ "1 1 1 is no record", 0, 0, 1, false, true, -1 },
+	};
+	const struct pem *pems[] = { &good, &own, &ca };
+	struct tls_client *client = client_of(&ca);
+	size_t i;
+
+	(void)state;
+	for (i = 0; i < sizeof(rows) / sizeof(rows[0]); i++) {
+		SSL_CTX *ctx = server_of(pems[rows[i].server], false);
+		struct dane_case d;
+		struct tls_want want;
+		struct tls_proved p;
+
+		/* else it sends the CA along, which it knows for clients */
+		(void)SSL_CTX_set_mode(ctx, SSL_MODE_NO_AUTO_CHAIN);
+		dane_for(&d, rows[i].usage, pems[rows[i].of]);
+		want = want_dane(&d);
+		want.claim = rows[i].name;
+		p = proof_of(client, ctx, &want);
+		if (p.dane != rows[i].dane || p.trusted ||
+		    p.dane_unusable != rows[i].unusable ||
+		    p.dane_depth != rows[i].depth || p.resumed)
+			fail_msg("%s: dane %d unusable %d trusted %d depth %d",
+			    rows[i].name, p.dane, p.dane_unusable, p.trusted,
+			    p.dane_depth);
+		if (p.dane)
+			assert_memory_equal(p.dane_rr, "\3\1\1", 3);
+		SSL_CTX_free(ctx);
+	}
+	tls_client_unref(client);
+	drop(&good);
+	drop(&own);
+}
+
+/* DANE-39: another set, or none, is another claim; the same set is not. */
+static void
+dane_sessions_serve_their_own_set(void **state)
+{
+	struct pem leaf =
+	    make("x", "DNS:mx1.example.com", &ca, false, -60, 3600);
+	struct tls_client *client = client_of(&ca);
+	bool only_12 = *(bool *)*state;
+	SSL_CTX *ctx = server_of(&leaf, only_12);
+	struct dane_case mine, other;
+	struct tls_want want, wants_other, plain;
+	struct tls_proved p;
+
+	dane_for(&mine, 3, &leaf);
+	dane_for(&other, 3, &ca);
+	want = want_dane(&mine);
+	wants_other = want_dane(&other);
+	plain = want_of("dane", "mx1.example.com");
+	p = proof_of(client, ctx, &want);
+	assert_true(p.dane && !p.resumed);
+	p = proof_of(client, ctx, &want);
+	assert_true(p.dane && p.resumed); /* with the proof of the first */
+	assert_int_equal(p.dane_depth, 0);
+	p = proof_of(client, ctx, &wants_other);
+	assert_false(p.resumed);
+	assert_false(p.dane);
+	p = proof_of(client, ctx, &plain);
+	assert_false(p.resumed);
+	assert_false(p.dane);
+	assert_true(p.trusted);
+	SSL_CTX_free(ctx);
+	tls_client_unref(client);
+	drop(&leaf);
+}
+
+/* 6698, 8.2: no session outlives the records that proved it. */
+static void
+sessions_live_no_longer_than_wanted(void **state)
+{
+	struct pem leaf =
+	    make("x", "DNS:mx1.example.com", &ca, false, -60, 3600);
+	struct tls_client *client = client_of(&ca);
+	SSL_CTX *ctx = server_of(&leaf, false);
+	struct dane_case d;
+	struct tls_want want;
+
+	(void)state;
+	dane_for(&d, 3, &leaf);
+	want = want_dane(&d);
+	want.life_s = 600;
+	assert_false(proof_of(client, ctx, &want).resumed);
+	clock_test_advance_ms(500 * 1000);
+	assert_true(proof_of(client, ctx, &want).resumed);
+	clock_test_advance_ms(601 * 1000);
+	assert_false(proof_of(client, ctx, &want).resumed);
+	SSL_CTX_free(ctx);
+	tls_client_unref(client);
+	drop(&leaf);
+}
+
 int
 main(void)
 {
@@ -529,6 +684,12 @@ main(void)
 		    without_keep_nothing_is_kept, NULL, NULL, &tls13 },
 		{ "without_keep_nothing_is_kept (TLS 1.2)",
 		    without_keep_nothing_is_kept, NULL, NULL, &tls12 },
+		cmocka_unit_test(dane_is_a_match),
+		{ "dane_sessions_serve_their_own_set (TLS 1.3)",
+		    dane_sessions_serve_their_own_set, NULL, NULL, &tls13 },
+		{ "dane_sessions_serve_their_own_set (TLS 1.2)",
+		    dane_sessions_serve_their_own_set, NULL, NULL, &tls12 },
+		cmocka_unit_test(sessions_live_no_longer_than_wanted),
 		cmocka_unit_test(client_certificate_is_shown),
 		cmocka_unit_test(no_second_handshake),
 	};
