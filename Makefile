@@ -265,8 +265,9 @@ install: build
 	install -m 755 $(foreach c,$(CHILDREN),$(B)/postern-$(c)) $(DESTDIR)$(PREFIX)/libexec/postern/
 	for s in 1 5 8; do for f in docs/man/*.$$s; do [ -f "$$f" ] || continue; \
 		install -m 644 "$$f" $(DESTDIR)$(PREFIX)/share/man/man$$s/; done; done
-	for f in etc/*.conf etc/*.service; do [ -f "$$f" ] || continue; \
-		install -m 644 "$$f" $(DESTDIR)$(PREFIX)/share/postern/examples/; done
+	install -m 644 etc/*.conf etc/postern.service $(DESTDIR)$(PREFIX)/share/postern/examples/
+	sed -i 's,/usr/local/sbin/,$(PREFIX)/sbin/,' \
+		$(DESTDIR)$(PREFIX)/share/postern/examples/postern.service
 
 version:
 	@echo $(VERSION)
