@@ -450,6 +450,7 @@ on_ehlo(struct session *s, const struct smtp_reply *r)
 	    r->code != 554) {
 		/* it does not know EHLO: no extensions then (5321, 3.2) */
 		s->helo = true;
+		s->helo_doubt = r->code < 500 || r->code > 504;
 		session_put(s, "HELO %s\r\n", s->conf.ehlo_name);
 		session_expect(s, X_HELO);
 	} else {
@@ -491,7 +492,7 @@ session_tls_done(struct session *s, bool may_auth)
 		return;
 	s->state = S_OPENING;
 	s->tls = true;
-	s->helo = false;
+	s->helo = s->helo_doubt = false;
 	s->may_auth = may_auth;
 	say_ehlo(s); /* what was offered before counts no more (TLS-05) */
 }

@@ -40,6 +40,7 @@ struct session {
 	struct session_conf conf;
 	enum state state;
 	bool tls, helo, may_auth, authed;
+	bool helo_doubt;   /* EHLO was refused, not unknown to the host */
 	uint8_t auth_step; /* LOGIN: 1 user, 2 password; 3 all said, 4 "*" */
 	bool ever_ready;
 	struct smtp_ehlo ehlo;

@@ -191,6 +191,21 @@ refuse_here(struct session *s, const char *status, const char *text)
 	session_ready(s);
 }
 
+/* It does not offer what the content needs. Where it refused EHLO for another
+ * reason than not knowing it, it never said what it offers: later, then. */
+static void
+refuse_content(struct session *s, const char *detail, const char *text)
+{
+	char status[12];
+
+	(void)snprintf(
+	    status, sizeof(status), "%c.%s", s->helo_doubt ? '4' : '5', detail);
+	if (s->helo_doubt)
+		settle_all_text(
+		    s, OUTCOME_DEFERRED, REASON_CONTENT, status, text);
+	refuse_here(s, status, text); /* who is settled stays so */
+}
+
 /* ---- the envelope ------------------------------------------------------------------- */
 
 static bool
@@ -332,7 +347,10 @@ check_rcpts(struct session *s)
 		struct session_rcpt *rc = &s->msg->rcpts[i];
 
 		if (!s->utf8 && needs_utf8(rc->address))
-			settle(rc, OUTCOME_FAILED, REASON_CONTENT, 0, "5.6.7",
+			settle(rc,
+			    s->helo_doubt ? OUTCOME_DEFERRED : OUTCOME_FAILED,
+			    REASON_CONTENT, 0,
+			    s->helo_doubt ? "4.6.7" : "5.6.7",
 			    "the address needs SMTPUTF8, which the host does "
 			    "not offer");
 		else if (!wire_address(
@@ -376,7 +394,7 @@ fits_host(struct session *s)
 	    (needs_utf8(m->sender) ||
 		((m->flags & MSG_SMTPUTF8) != 0 &&
 		    (m->flags & MSG_8BIT) != 0))) {
-		refuse_here(s, "5.6.7",
+		refuse_content(s, "6.7",
 		    "the message needs SMTPUTF8, which the host does not "
 		    "offer");
 		return false;
@@ -385,7 +403,7 @@ fits_host(struct session *s)
 	 * SMTPUTF8 implies 8BITMIME (RFC 6531, 3.1). */
 	if ((m->flags & MSG_8BIT) != 0 && !s->utf8 &&
 	    !session_has(s, SMTP_EXT_8BITMIME)) {
-		refuse_here(s, "5.6.3",
+		refuse_content(s, "6.3",
 		    "the message has 8-bit content, and the host does not "
 		    "offer 8BITMIME");
 		return false;

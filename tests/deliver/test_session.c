@@ -80,6 +80,14 @@ static const struct test tests[] = {
 	    "C: RCPT TO:<c@d.example>\nS: 250 ok\nC: DATA\nS: 354 go\n"
 	    "C: Subject: x\nC: \nC: hi\nC: .\nS: 250 ok\n" BYE,
 	    "D", .body = NULL },
+	{ "8BIT-01 a host that does not know EHLO",
+	    "S: 220 mx\nC: EHLO gw1.example.net\n"
+	    "S: 502 what\nC: HELO gw1.example.net\nS: 250 mx\nREADY\n" BYE,
+	    "F", .flags = MSG_8BIT, .status = "5.6.3" },
+	{ "8BIT-01 a host that refused EHLO did not say what it offers",
+	    "S: 220 mx\nC: EHLO gw1.example.net\n"
+	    "S: 550 busy\nC: HELO gw1.example.net\nS: 250 mx\nREADY\n" BYE,
+	    "d", .flags = MSG_8BIT, .status = "4.6.3" },
 	{ "HELO refused too",
 	    "S: 220 mx\nC: EHLO gw1.example.net\n"
 	    "S: 502 what\nC: HELO gw1.example.net\nS: 550 no\nC: QUIT\n"
