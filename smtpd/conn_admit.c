@@ -172,7 +172,7 @@ static int
 open_handles(struct conn *c, int fd)
 {
 	union conf_addr local;
-	struct sockaddr_storage ss;
+	struct sockaddr_storage ss = { .ss_family = AF_UNSPEC };
 	socklen_t len = sizeof(ss);
 	int r;
 

@@ -110,7 +110,7 @@ turn(struct guesser *c, int64_t slot_ms)
 {
 	int64_t now;
 
-	if (c->slot_ms != slot_ms) { /* new settings, or a new client */
+	if (c->slot_ms != slot_ms) { /* new settings */
 		memset(c->n, 0, sizeof(c->n));
 		c->slot_ms = slot_ms;
 		c->slot = clock_mono_ms() / slot_ms;
@@ -135,7 +135,8 @@ total(const struct guesser *c)
 }
 
 static struct guesser *
-add(struct guesses *g, uint16_t listener, const uint8_t key[CLIENT_KEY_LEN])
+add(struct guesses *g, uint16_t listener, const uint8_t key[CLIENT_KEY_LEN],
+    int64_t slot_ms)
 {
 	struct guesser *c = TAILQ_FIRST(&g->by_age);
 
@@ -145,6 +146,8 @@ add(struct guesses *g, uint16_t listener, const uint8_t key[CLIENT_KEY_LEN])
 	if (c == NULL)
 		return NULL;
 	c->listener = listener;
+	c->slot_ms = slot_ms;
+	c->slot = clock_mono_ms() / slot_ms;
 	memcpy(c->key, key, CLIENT_KEY_LEN);
 	LIST_INSERT_HEAD(bucket_of(g, listener, key), c, link);
 	TAILQ_INSERT_TAIL(&g->by_age, c, by_age);
@@ -159,11 +162,11 @@ guesses_take(struct guesses *g, uint16_t listener,
 	int64_t slot_ms = (int64_t)rate->minutes * 60 * 1000 / (SLOTS - 1);
 	struct guesser *c;
 
-	if (!rate->limited)
+	if (!rate->limited || slot_ms == 0)
 		return true;
 	c = find(g, listener, key);
 	if (c == NULL)
-		c = add(g, listener, key);
+		c = add(g, listener, key, slot_ms);
 	if (c == NULL)
 		return false; /* without memory nobody guesses */
 	turn(c, slot_ms);

@@ -7,6 +7,7 @@
  * at once, the rest is read to its true end and thrown away, and only then the
  * reply is given (SMUG-02, SMUG-05, IN-06, IN-08).
  */
+#include <assert.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -356,10 +357,12 @@ static void
 commit(struct session *s, const struct smtp_body_scan *scan)
 {
 	struct txn *t = s->txn;
-	struct submit_commit m = { .size = t->sent,
-		.message_id = t->head->message_id,
-		.subject = t->head->subject };
+	struct submit_commit m;
 
+	assert(t->head != NULL); /* since it was begun */
+	m.size = t->sent;
+	m.message_id = t->head->message_id;
+	m.subject = t->head->subject;
 	if ((scan->seen & SMTP_DATA_8BIT) != 0)
 		t->flags |= MSG_8BIT;
 	/* the parameter is stronger than the field (RFC 8689, 3) */
