@@ -626,10 +626,14 @@ spare_host(struct dest *dst, const struct conn *self)
 	return true;
 }
 
+/* Why the host is of no use. That TLS failed at one address outweighs an outage
+ * of the next: it does not go by itself, and a policy may have changed. */
 static void
 mark(struct host_state *hs, enum reason reason, const char *status,
     const char *text)
 {
+	if (is_tls_reason(hs->reason) && !is_tls_reason(reason))
+		return;
 	hs->reason = reason;
 	(void)snprintf(hs->status, sizeof(hs->status), "%s", status);
 	(void)snprintf(hs->text, sizeof(hs->text), "%.*s",

@@ -1115,6 +1115,30 @@ each_address_is_tried_before_mail_waits(void **state)
 	assert_int_equal(w.mails, 0);
 }
 
+static struct policy_answer enforce_other(void);
+
+/* The second one is only away: the reason is still that TLS failed. */
+static void
+failed_tls_outweighs_an_outage(void **state)
+{
+	static const char list[] = "*.example.com";
+
+	(void)state;
+	w.two_addresses = w.starttls = true;
+	w.policy = enforce_other();
+	w.policy.list = list;
+	w.policy.list_len = sizeof(list);
+	w.policy_fresh = w.policy;
+	w.greetings[2] = "421 4.3.2 not now\r\n";
+	offer(1);
+	until(w.releases == 1);
+	assert_string_equal(w.at, "12");
+	assert_int_equal(w.states[DEST_DEFER], 1);
+	assert_string_equal(w.status, "4.7.5");
+	/* and it was looked for a changed policy */
+	assert_int_equal(w.policy_fresh_asks, 1);
+}
+
 /* RFC 7504: the whole domain's mail fails when all its hosts say so. */
 static void
 a_host_that_never_takes_mail(void **state)
@@ -1465,6 +1489,7 @@ main(void)
 		T(a_host_that_takes_one_connection),
 		T(each_address_is_tried_with_tls),
 		T(each_address_is_tried_before_mail_waits),
+		T(failed_tls_outweighs_an_outage),
 		T(a_host_that_never_takes_mail),
 		T(a_policy_and_a_521_in_clear_text),
 		T(an_address_of_our_own),
