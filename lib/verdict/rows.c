@@ -125,7 +125,8 @@ row_mode(struct row *r)
 		[CONF_TLS_REQUIRED_VERIFY] = { LEVEL_VERIFY,
 		    "tls-required-verify",
 		    "TLS with a trusted certificate for the recipient's "
-		    "domain" },
+		    "domain; where certificates name only the host: "
+		    "required-verify-hosted" },
 		[CONF_TLS_REQUIRED_VERIFY_HOSTED] = { LEVEL_VERIFY,
 		    "tls-required-verify-hosted",
 		    "TLS with a trusted certificate for the recipient's domain "

@@ -305,6 +305,9 @@ def required_verify_names_the_domain(w, node):
     deferred(node, "hosted.rv.test", "cert-name-mismatch")
     node.wait_log(r"TLS deferring: verify error: peer cert does not match domain hosted.rv.test")
     deferred(node, "cn.rv.test", "cert-name-mismatch")
+    # the host's own certificate is good: the operator is told which mode asks for that
+    text = " ".join(r["text"] for h in node.ctl("explain", "a@hosted.rv.test")["hosts"] for r in h["rules"])
+    contains(text, "required-verify-hosted")
 
 
 @test
@@ -330,6 +333,21 @@ def preferred_verify_says_unverified(w, node):
     w.commit()
     equal(delivered(node, mx, "x.pv.test").tls is not None, True)
     node.wait_log(r"for x.pv.test level encrypt unverified rule tls-preferred-verify")
+
+
+@test
+def preferred_verify_prefers(w, node):
+    """Verified where it can be; clear text where there is no TLS or it does not work, as preferred."""
+    good = w.mx("mx1.good.pv.test")
+    w.domain("good.pv.test", good)
+    w.commit()
+    equal(delivered(node, good, "good.pv.test").tls is not None, True)
+    node.wait_log(r"for good.pv.test level verify name mx1.good.pv.test rule tls-preferred-verify")
+    for how in ("none", "refuse", "broken"):
+        mx = w.mx("mx1.%s.pv.test" % how, starttls=how)
+        w.domain("%s.pv.test" % how, mx)
+        w.commit()
+        equal(delivered(node, mx, "%s.pv.test" % how).tls, None)
 
 
 @test
