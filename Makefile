@@ -154,13 +154,14 @@ $(B)/%: tests/tools/%.c $(LIBA)
 	$(call SAY,LINK,$@)
 	$(Q)$(CC) $(ALL_CFLAGS) -MMD -MP -MF $@.d $(ALL_LDFLAGS) -o $@ $< $(LIBA) $(XLIBS_all) $(LIBS_base)
 
-# fill.c writes into a store by the queue's own code.
+# fill.c and policies.c write into a store by its owner's code.
 $(B)/bench/fill: $(B)/proc-queue.a
+$(B)/bench/policies: $(B)/proc-policyd.a
 $(B)/bench/%: tests/bench/%.c $(LIBA)
 	@mkdir -p $(@D)
 	$(call SAY,LINK,$@)
 	$(Q)$(CC) $(ALL_CFLAGS) -MMD -MP -MF $@.d $(ALL_LDFLAGS) -o $@ $< \
-		$(filter %/proc-queue.a,$^) $(LIBA) $(XLIBS_all) $(LIBS_base) -lpthread
+		$(filter %/proc-queue.a %/proc-policyd.a,$^) $(LIBA) $(XLIBS_all) $(LIBS_base) -lpthread
 
 $(B)/tests/%: tests/%.c $(LIBA) $(PROCLIBS)
 	@mkdir -p $(@D)
