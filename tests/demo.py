@@ -13,6 +13,8 @@ import traceback
 sys.path.insert(0, os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
 
 from tests.world import On, Skip, World, WorldError, bulk, greylist, message  # noqa: E402
+from tests.world.base import poll  # noqa: E402
+from tests.world.policy import PolicyHost, policy  # noqa: E402
 
 SENDER = "alice@sender.test"
 
@@ -75,6 +77,113 @@ class Tour:
         return check
 
 
+class Sts:
+    """A domain with an MTA-STS policy: its zone, its policy host, and what may happen to them."""
+
+    def __init__(self, t, name, mx, text):
+        self.t, self.name, self.mx = t, name, mx
+        self.zone = t.w.zone(name).mx(10, mx, ttl=1)
+        self.policy_host = PolicyHost(t.w.ca, name, t.w.block.host(), t.w.port, text, t.w.signal)
+        t.w.others.append(self.policy_host)
+        self.zone.a("mta-sts", self.policy_host.address, ttl=1)
+        self.announce("1", ttl=600)
+
+    def announce(self, id, ttl):
+        self.zone.remove("_mta-sts", "TXT")
+        if id is not None:
+            self.zone.txt("_mta-sts", "v=STSv1; id=%s;" % id, ttl=ttl)
+
+    def publish(self, mx, id, ttl=1):
+        """Another MX record, another TXT record (None: none), for all the world at once."""
+        self.zone.remove("@", "MX").mx(10, mx, ttl=1)
+        self.announce(id, ttl)
+        self.t.w.commit()
+        self.t.w.dns.flush()
+
+    def rest(self):
+        """Until nothing is open: the next message meets the world as it is then."""
+        poll(lambda: self.t.node.metrics()["postern_delivery_destinations"] == 0, 20, "an idle node")
+
+    def verified(self, rx, n=1):
+        """Delivered, and the log has the name that was verified by the policy."""
+        at = self.t.node.log_size()
+
+        def check(mid):
+            rx.wait_messages(n, 30)
+            self.t.node.wait_done(mid, 30)
+            line, = self.t.node.wait_log(r"TLS success .* for %s level verify" % re.escape(self.name), since=at)[-1:]
+            return "delivered" + line[line.index(" level"):]
+        return check
+
+    def deferred(self, reason, *hosts):
+        """It waits for this reason, and none of the hosts has got it."""
+        at = self.t.node.log_size()
+        had = [len(rx.messages) for rx in hosts]
+
+        def check(mid):
+            line = self.t.node.wait_log(r"Destination %s is down \(%s" % (re.escape(self.name), reason), since=at)[0]
+            if [len(rx.messages) for rx in hosts] != had:
+                raise WorldError("it was sent all the same")
+            self.t.node.ctl("removemessage", mid)
+            return "deferred: " + line[line.index("(") + 1:line.rindex("): next attempt")]
+        return check
+
+
+def tour_sts(t):
+    """MTA-STS: enforce, three attacks, testing, a policy that changes, one that outlives its host."""
+    w, node = t.w, t.node
+    mx, evil, plain = w.mx("mx1.sts.test"), w.mx("mx.evil.test"), w.mx("mx1.trial.test", starttls="none")
+    old, new = w.mx("mx1.moving.test"), w.mx("mx2.moving.test")
+    w.zone("evil.test").host(evil)
+    d = Sts(t, "sts.test", mx, policy(mx=[mx]))
+    trial = Sts(t, "trial.test", plain, policy("testing", mx=[plain]))
+    m = Sts(t, "moving.test", old, policy(mx=[old]))
+    w.commit()
+    t.step("MTA-STS enforce: verified", "bob@sts.test", d.verified(mx))
+    t.step("… another domain", "bob@moving.test", m.verified(old))
+
+    def seen(domain, rx):
+        """Until the node's DNS cache has forgotten the old MX record."""
+        poll(lambda: node.ctl("explain", "bob@" + domain, want=None)["hosts"][0]["host"] == rx.host, 20,
+             "the MX record %s" % rx.host)
+
+    def shadow(mid):
+        plain.wait_messages(1)
+        node.wait_done(mid)
+        line = node.wait_log(r"policy for the domain \(trial\.test\) testing: ")[0]
+        return "delivered in clear; log: " + line[line.index("would"):]
+    t.step("MTA-STS testing: only told", "bob@" + trial.name, shadow)
+    d.rest()
+    mx.script(starttls="none")
+    t.step("attack: STARTTLS taken away", "bob@sts.test", d.deferred("starttls-missing", mx))
+    mx.script(starttls="offer", cert="self-signed")
+    t.step("attack: another certificate", "bob@sts.test", d.deferred("cert-", mx))
+    mx.script(cert="valid")
+    d.publish(evil, None)
+    seen("sts.test", evil)
+    t.step("attack: DNS names another host", "bob@sts.test", d.deferred("sts-mx-mismatch", mx, evil))
+
+    # the domain moves: another host, another policy, while the old TXT record is still in the node's cache
+    m.policy_host.text = policy(mx=[new])
+    m.publish(new, "2", ttl=600)
+    seen("moving.test", new)
+    verified = m.verified(new)
+
+    def healed(mid):
+        out = verified(mid)
+        line = node.wait_log(r"policy for the domain \(moving\.test\) healed")[0]
+        return out + "; " + line[line.index("healed"):]
+    t.step("the policy changed: healed at once", "bob@moving.test", healed)
+
+    m.policy_host.close()
+    m.publish(new, None)
+    node.restart()
+    t.step("policy host dead, node restarted", "bob@moving.test", m.verified(new, 2))
+    m.rest()
+    new.script(starttls="none")
+    t.step("… and the policy still holds", "bob@moving.test", m.deferred("starttls-missing", new))
+
+
 def tour(t):
     w = t.w
     tls, grey = w.mx("mx1.tls.test"), w.mx("mx1.grey.test", greylist(1))
@@ -93,7 +202,9 @@ def tour(t):
         w.zone("postfix.test").mx(10, postfix)
     except Skip as e:
         no_postfix = str(e)
-    t.node = w.postern().start()
+    t.node = w.postern(settings={
+        "delivery": {"idle": "1s"}, "queue": {"host_down_retry": "2s", "host_down_max_retry": "2s"},
+        "mta-sts": {"policy_host_allow": "127.0.0.0/8", "port": str(w.port), "fetch_timeout": "5s"}}).start()
     print("Postern listens on %s port %d; its world is 127.%d.0.0/16\n" % (*t.node.smtp, w.block.n))
 
     t.step("delivered over TLS", "bob@tls.test", t.delivered(tls, protocol="TLSv1.3"),
@@ -134,6 +245,7 @@ def tour(t):
                 said[said.index("Response") + 9:])
         t.step("Postfix as receiver", "bob@postfix.test", in_postfix)
 
+    tour_sts(t)
     t.node.wait_empty()
     left, right, m = t.node.conservation()
     print("\nrecipients: %d accepted + %d generated = %d delivered + %d bounced + %d expired + %d removed "
