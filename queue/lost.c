@@ -4,8 +4,9 @@
  * A server, an answer of the DNS or a message that kills each worker that
  * meets it must not kill all of them for ever. What a lost worker was busy with
  * waits: a second after the first time, twice that after each further one, five
- * minutes at most; a delivery there begins anew. A good connection does not:
- * the trouble may come after it. How often it happened is kept here, because
+ * minutes at most; a delivery there begins anew, once no worker was lost there for
+ * a while: at a busy destination others are delivered between two deaths. A good
+ * connection does not: the trouble may come after it. How often it happened is kept here, because
  * the destination itself leaves the memory while it waits; the pause stands in
  * the store like that of a host that is down. Who is in the wrong cannot be
  * told, so all that the worker was busy with wait; the others find a delivery.
@@ -20,6 +21,7 @@ enum {
 	LOST_FIRST_MS = 1000,
 	LOST_LONGEST_MS = 300000,
 	LOST_FORGET_MS = 1800000,
+	LOST_CALM_MS = 60000, /* and twice the last wait */
 };
 
 static struct qlost *
@@ -55,6 +57,17 @@ find_or_make(struct queue *q, uint64_t dest_id, int64_t now_ms)
 	return l;
 }
 
+static int64_t
+wait_after(const struct qlost *l)
+{
+	int64_t wait_ms = LOST_FIRST_MS;
+	uint32_t i;
+
+	for (i = 1; i < l->n && wait_ms < LOST_LONGEST_MS; i++)
+		wait_ms *= 2;
+	return wait_ms > LOST_LONGEST_MS ? LOST_LONGEST_MS : wait_ms;
+}
+
 void
 queue_lost(struct queue *q, struct qdest *d)
 {
@@ -66,16 +79,12 @@ queue_lost(struct queue *q, struct qdest *d)
 		.text = "the process that served it ended unexpectedly",
 		.host = "",
 	};
-	int64_t now_ms = clock_mono_ms(), wait_ms = LOST_FIRST_MS, until_s;
+	int64_t now_ms = clock_mono_ms(), wait_ms, until_s;
 	struct qlost *l = find_or_make(q, d->id, now_ms);
-	uint32_t i;
 
 	l->at_ms = now_ms;
 	l->n++;
-	for (i = 1; i < l->n && wait_ms < LOST_LONGEST_MS; i++)
-		wait_ms *= 2;
-	if (wait_ms > LOST_LONGEST_MS)
-		wait_ms = LOST_LONGEST_MS;
+	wait_ms = wait_after(l);
 	until_s = (clock_now_ms() + wait_ms + 999) / 1000;
 	if (d->until_s >= until_s)
 		return; /* down for longer already */
@@ -96,6 +105,7 @@ queue_lost_over(struct queue *q, uint64_t dest_id)
 {
 	struct qlost *l = q->n_lost == 0 ? NULL : find(q, dest_id);
 
-	if (l != NULL)
+	if (l != NULL &&
+	    clock_mono_ms() - l->at_ms > LOST_CALM_MS + 2 * wait_after(l))
 		*l = q->lost[--q->n_lost];
 }

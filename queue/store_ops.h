@@ -22,8 +22,8 @@
 
 enum {
 	NOTICE_COLLECT_S = 10, /* others may end in this time: one notice */
-	LOST_WAIT_S = 60, /* per worker that died with it, after the first */
-	LOST_WAIT_MAX_S = LOST_WAIT_S * UINT8_MAX,
+	LOST_WAIT_S = 60, /* when a second worker died with it; then doubled */
+	LOST_WAIT_MAX_S = 4 * 3600,
 };
 
 /* ---- accept (store_ops_accept.c) -------------------------------------------- */

@@ -139,6 +139,17 @@ take_off_dq(struct ctx *c, const struct op_item *it, struct rec_rcpt *rc,
 	return stx_del(c->x, DB_DQ, &k);
 }
 
+/* A minute, doubled with each further worker that died with it. */
+static int64_t
+lost_wait_s(uint8_t lost)
+{
+	int64_t s = LOST_WAIT_S;
+
+	for (; lost > 2 && s < LOST_WAIT_MAX_S; lost--)
+		s *= 2;
+	return s < LOST_WAIT_MAX_S ? s : LOST_WAIT_MAX_S;
+}
+
 static int
 defer(struct ctx *c, struct op_item *it, struct rec_rcpt *rc, struct sdest *d)
 {
@@ -152,9 +163,10 @@ defer(struct ctx *c, struct op_item *it, struct rec_rcpt *rc, struct sdest *d)
 		d->r.soft++;
 	} else if (rc->lost < UINT8_MAX) {
 		/* once is an accident; a message that kills every worker that
-		 * takes it must not do so in a tight circle */
+		 * takes it must not do so in a tight circle, and takes others
+		 * with it each time */
 		if (rc->lost++ > 0)
-			e.due_s += LOST_WAIT_S * (rc->lost - 1);
+			e.due_s += lost_wait_s(rc->lost);
 	}
 	record_last(c, rc, it);
 	if (!rc->delay_pending && c->m.sender[0] != '\0' &&

@@ -303,14 +303,93 @@ test_poison_destination(void **state)
 	assert_non_null(
 	    strstr(rig_ask(r, ADM_HOSTSTATUS, 0, "poison.example", ""),
 		"worker-lost"));
-	/* a delivery begins anew */
-	rig_pull(r, 0, poison, 10, 10);
+	/* a delivery begins anew, after a while without a death */
+	(void)rig_send(r, "a@b.example", "c2@poison.example");
+	rig_pull(r, 0, poison, 1, 1);
+	rig_result(r, 0, &r->w[0].got[r->w[0].n_got - 1], OUTCOME_DELIVERED);
+	assert_true(r->q.n_lost > 0);
+	clock_test_advance_ms(700000);
+	rig_pull(r, 0, poison, 1, 1);
 	rig_result(r, 0, &r->w[0].got[r->w[0].n_got - 1], OUTCOME_DELIVERED);
 	(void)rig_send(r, "a@b.example", "c@poison.example");
 	rig_pull(r, 0, poison, 10, 10);
 	rig_worker_kill(r, 0);
 	assert_in_range(pause_of(r, poison), 1, 2);
 	rig_check_law(r);
+	rig_free(r);
+}
+
+/* A busy destination: one message kills each worker that takes it, others are
+ * delivered between the deaths. The deaths become rare all the same. */
+static void
+test_poison_message(void **state)
+{
+	struct rig *r = simple();
+	uint32_t deaths = 0, minutes, offers = 0, i;
+	uint64_t dest;
+	bool killed;
+
+	(void)state;
+	(void)rig_send(r, "a@b.example", "poison@busy.example");
+	rig_worker_up(r, 0, 1000);
+	for (minutes = 0; minutes < 24 * 60; minutes += 10) {
+		(void)rig_send(r, "a@b.example", "good@busy.example");
+		rig_advance(r, 600);
+		if (r->w[0].n_offers == offers)
+			continue;
+		offers = r->w[0].n_offers;
+		dest = r->w[0].offers[(offers - 1) % GOT_MAX].dest_id;
+		i = r->w[0].n_got;
+		rig_pull(r, 0, dest, 10, 1);
+		for (killed = false; i < r->w[0].n_got; i++) {
+			struct got *g = &r->w[0].got[i];
+
+			if (strncmp(g->address, "poison", 6) == 0)
+				killed = true;
+			else
+				rig_result(r, 0, g, OUTCOME_DELIVERED);
+		}
+		if (killed) {
+			deaths++;
+			rig_worker_kill(r, 0);
+			rig_worker_up(r, 0, 1000);
+		} else {
+			rig_release(r, 0, dest);
+		}
+	}
+	/* 0, 0, 1, 2, 4, ... 240 minutes: at most a dozen in a day */
+	assert_in_range(deaths, 5, 14);
+	assert_true(writer_counters(r->q.writer)->delivered >= 100);
+	rig_check_law(r);
+	rig_free(r);
+}
+
+/* A destination that kills often, and delivers between: it waits longer too. */
+static void
+test_poison_between(void **state)
+{
+	struct rig *r = simple();
+	uint64_t dest;
+	uint32_t offers, i;
+	int64_t pause = 0;
+
+	(void)state;
+	rig_worker_up(r, 0, 10);
+	for (i = 0, offers = 0; i < 6; i++) {
+		(void)rig_send(r, "a@b.example", "good@busy.example");
+		(void)rig_send(r, "a@b.example", "bad@busy.example");
+		dest = rig_offer(r, 0, offers);
+		offers = r->w[0].n_offers;
+		rig_pull(r, 0, dest, 1, 1);
+		rig_result(
+		    r, 0, &r->w[0].got[r->w[0].n_got - 1], OUTCOME_DELIVERED);
+		rig_pull(r, 0, dest, 1, 1);
+		rig_worker_kill(r, 0);
+		pause = pause_of(r, dest);
+		rig_worker_up(r, 0, 10);
+		rig_advance(r, pause + 1);
+	}
+	assert_in_range(pause, 30, 33);
 	rig_free(r);
 }
 
@@ -997,6 +1076,8 @@ main(void)
 		cmocka_unit_test(test_return_and_lost),
 		cmocka_unit_test(test_lost_again_waits),
 		cmocka_unit_test(test_poison_destination),
+		cmocka_unit_test(test_poison_message),
+		cmocka_unit_test(test_poison_between),
 		cmocka_unit_test(test_lost_while_idle),
 		cmocka_unit_test(test_protocol_breaks),
 		cmocka_unit_test(test_stale_backlog),
