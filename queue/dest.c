@@ -101,6 +101,21 @@ qdest_room(const struct queue *q, bool fresh, size_t promised)
 	    (fresh ? max : max - max / 8);
 }
 
+bool
+qdest_down_room(const struct queue *q)
+{
+	/* each with the little that a probe needs */
+	return q->n_down * (1 + WINDOW_FIRST) <
+	    q->conf->queue.max_in_memory / 4;
+}
+
+void
+qdest_set_down(struct queue *q, struct qdest *d)
+{
+	q->n_down += !d->was_down;
+	d->was_down = true;
+}
+
 struct qdest *
 qdest_load(
     struct queue *q, uint64_t id, const char *domain, const char *gateway)
@@ -151,6 +166,7 @@ qdest_free(struct queue *q, struct qdest *d)
 		at = &(*at)->hash_next;
 	*at = d->hash_next;
 	q->n_dests--;
+	q->n_down -= d->was_down;
 	q->n_window -= d->win_n;
 	fail_free(d->fail);
 	free(d->win);
@@ -285,7 +301,8 @@ qdest_refill(struct queue *q, struct qdest *d, struct sview *v)
 
 	read_from(q, d, &k);
 	/* over the bound every destination still gets a little at a time */
-	max = qdest_room(q, true, 0) ? WINDOW_MAX : WINDOW_FIRST;
+	max = d->retries == 0 && qdest_room(q, true, 0) ? WINDOW_MAX
+							: WINDOW_FIRST;
 	d->all_loaded = false;
 	d->next_due_s = 0;
 	r = siter_first(&it, v->txn, v->st, DB_DQ, &k);

@@ -303,10 +303,14 @@ sched_one(struct queue *q, struct sview *v, int64_t at_s, uint64_t id,
 		recheck(q, id, at_s);
 		return;
 	}
+	if (rec.retries > 0 && !qdest_down_room(q))
+		return; /* found again by the next walk */
 	d = qdest_load(q, id, rec.domain, rec.gateway);
 	*ret = d;
 	if (d == NULL)
 		return;
+	if (rec.retries > 0)
+		qdest_set_down(q, d);
 	d->queued = rec.queued;
 	d->retries = rec.retries;
 	d->until_s = rec.until_s;
@@ -323,7 +327,7 @@ queue_sched(struct queue *q)
 	struct qdest *d;
 	struct key k;
 	uint64_t id;
-	size_t n = 0, promised = 0, i;
+	size_t n = 0, promised = 0, seen = 0, max, i;
 	int r;
 
 	if (q->draining || q->all_suspended)
@@ -348,7 +352,7 @@ queue_sched(struct queue *q)
 			0 ||
 		    at_s > now_s)
 			break;
-		if (n == SCHED_SLICE) {
+		if (seen++ == SCHED_SLICE) {
 			q->sched_more = true;
 			break;
 		}
@@ -364,9 +368,9 @@ queue_sched(struct queue *q)
 		if (d == NULL)
 			continue;
 		ids[n++] = id;
+		max = d->retries == 0 ? WINDOW_MAX : WINDOW_FIRST;
 		if (d->win_n == 0) /* its window is read below */
-			promised +=
-			    d->queued < WINDOW_MAX ? d->queued : WINDOW_MAX;
+			promised += d->queued < max ? d->queued : max;
 	}
 	siter_end(&it);
 	store_read_end(&v);
@@ -394,7 +398,8 @@ queue_accepted(struct queue *q, const struct op_accept *op)
 		if (d == NULL) {
 			if (rc->ret_suspended || rc->ret_until_s > now_s)
 				continue;
-			if (!qdest_room(q, true, 0)) {
+			if (!qdest_room(q, true, 0) ||
+			    (rc->ret_retries > 0 && !qdest_down_room(q))) {
 				q->sched_rescan = true; /* waits on disk */
 				continue;
 			}
@@ -407,6 +412,8 @@ queue_accepted(struct queue *q, const struct op_accept *op)
 			d->retries = rc->ret_retries;
 			d->until_s = rc->ret_until_s;
 			d->queued = 1;
+			if (d->retries > 0)
+				qdest_set_down(q, d);
 		} else {
 			qdest_due(q, d, &e);
 		}

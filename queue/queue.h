@@ -75,6 +75,7 @@ struct qdest {
 	TAILQ_ENTRY(qdest) ready_link;
 	bool in_ready, ready_probe; /* in which of the two lists */
 	bool suspended;
+	bool was_down;	  /* when it was loaded; counted in n_down */
 	bool all_loaded;  /* the window holds all that was due when read */
 	bool rescan;	  /* something is due before pos: read from the start */
 	bool passed_over; /* a body file could not be opened: later */
@@ -187,6 +188,7 @@ struct queue {
 	/* dest.c */
 	struct qdest **dests; /* hash by id */
 	size_t dests_cap, n_dests;
+	size_t n_down;	 /* of them, loaded as a host that is down */
 	size_t n_window; /* entries of all windows */
 	struct qflight **flights;
 	size_t flights_cap, n_flights;
@@ -302,6 +304,11 @@ struct qdest *qdest_load(
 /* Is there room for another one? fresh: for mail that just came; the backlog
  * leaves some of the room to it. promised: entries about to be added. */
 bool qdest_room(const struct queue *q, bool fresh, size_t promised);
+/* Room for one more that is down? They get a quarter: at a start with many dead
+ * domains due, live ones must not wait behind them. */
+bool qdest_down_room(const struct queue *q);
+/* It was loaded while down. */
+void qdest_set_down(struct queue *q, struct qdest *d);
 void qdest_free(struct queue *q, struct qdest *d);
 /* Free it when nothing is going on there. */
 void qdest_maybe_unload(struct queue *q, struct qdest *d);

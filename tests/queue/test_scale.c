@@ -234,6 +234,61 @@ test_memory_bound(void **state)
 	rig_free(r);
 }
 
+/* A start with more dead domains due than memory may hold, and a live one behind
+ * them: it does not wait for their probes. */
+static void
+test_dead_at_start(void **state)
+{
+	struct rig *r =
+	    rig_new(RIG_SETTINGS "max_in_memory = 2000\n", NULL, 1 << 30);
+	uint32_t n = 50000, i, last;
+	struct op_dest op;
+	struct stxn x;
+
+	(void)state;
+	rig_settle(r);
+	fill(r, n, clock_now_s() - 100, false);
+	stx_init(&x, r->store);
+	assert_int_equal(stx_begin(&x, clock_now_s()), 0);
+	for (i = 1; i <= n / 10; i++) {
+		memset(&op, 0, sizeof(op));
+		op.what = OP_DEST_DOWN;
+		op.dest_id = i;
+		op.until_s = clock_now_s() - 50;
+		op.status = op.text = op.host = "";
+		assert_int_equal(op_dest_run(&x, &op.job), 0);
+	}
+	assert_int_equal(stx_commit(&x), 0);
+	stx_done(&x);
+	(void)rig_send(r, "a@b.example", "c@live.example");
+	rig_stop(r);
+	rig_start(r);
+	assert_true(r->q.n_dests < 1000);
+	rig_worker_up(r, 0, 4);
+	RIG_UNTIL(r, r->w[0].n_offers == 3); /* it, and probes in half */
+	for (i = last = 0; i < 3; i++)
+		last += r->w[0].offers[i].retries == 0;
+	assert_int_equal(last, 1);
+	/* those that found no place come when others are through */
+	for (i = 0; i < 500; i++) {
+		struct hand_want m = { 1 };
+		uint64_t id;
+
+		if (r->w[0].n_offers == i) {
+			r->q.sched_rescan = true;
+			queue_sched(&r->q);
+		}
+		id = rig_offer(r, 0, i);
+		rig_dest_state(r, 0, id, DEST_DOWN, REASON_HOST_DOWN);
+		rig_release(r, 0, id);
+		hand_want_encode(
+		    ipc_send_begin(r->w[0].chan, HAND_WANT, 0), &m);
+		assert_int_equal(ipc_send_end(r->w[0].chan, -1), 0);
+	}
+	rig_check_law(r);
+	rig_free(r);
+}
+
 int
 main(void)
 {
@@ -242,6 +297,7 @@ main(void)
 		cmocka_unit_test(test_all_due_at_once),
 		cmocka_unit_test(test_dead_domains),
 		cmocka_unit_test(test_memory_bound),
+		cmocka_unit_test(test_dead_at_start),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
