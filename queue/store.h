@@ -168,6 +168,10 @@ int stx_put(struct stxn *x, enum store_db db, const struct key *k,
     const void *data, size_t len);
 /* A key that is not there is fine. */
 int stx_del(struct stxn *x, enum store_db db, const struct key *k);
+/* Move an entry to bad, as it is, under the name of its table (tag, 4 bytes). 0
+ * also when there is none. */
+int stx_move_to_bad(
+    struct stxn *x, enum store_db db, const char *tag, const struct key *k);
 
 /* Decoded into the transaction's memory: good until its end, whatever is
  * written. 0, PE_NOT_FOUND, PE_CORRUPT or a hard error. */

@@ -48,24 +48,12 @@ remake(struct stxn *x, uint64_t id, struct sdest **ret)
 {
 	struct rec_rcpt rc;
 	struct rec_msg m;
-	struct key k, bad;
-	MDB_val v;
+	struct key k;
 	uint32_t queued = 0;
-	void *copy;
 	int r;
 
 	key_u64(&k, id);
-	r = stx_get(x, DB_DEST, &k, &v);
-	if (r == 0) {
-		memcpy(bad.b, "dest", 4);
-		memcpy(bad.b + 4, k.b, 8);
-		bad.len = 12;
-		copy = arena_memdup(&x->arena, v.mv_data, v.mv_size);
-		r = copy == NULL ? -ENOMEM
-				 : stx_put(x, DB_BAD, &bad, copy, v.mv_size);
-		if (r == 0)
-			r = stx_del(x, DB_DEST, &k);
-	}
+	(void)stx_move_to_bad(x, DB_DEST, "dest", &k);
 	if (x->hard != 0)
 		return x->hard;
 	r = name_from_dq(x, id, &rc, &m, &queued);

@@ -226,29 +226,6 @@ set_times(struct stxn *x, struct op_msg *op, struct rec_msg *m)
 
 /* ---- what cannot be read -------------------------------------------------------------- */
 
-/* Move an entry to bad, as it is, under the name of its table. */
-static int
-move_to_bad(
-    struct stxn *x, enum store_db db, const char *tag, const struct key *k)
-{
-	struct key bad;
-	MDB_val v;
-	void *copy;
-	int r;
-
-	r = stx_get(x, db, k, &v);
-	if (r < 0)
-		return r == PE_NOT_FOUND ? 0 : r;
-	copy = arena_memdup(&x->arena, v.mv_data, v.mv_size);
-	if (copy == NULL)
-		return x->hard = -ENOMEM;
-	memcpy(bad.b, tag, 4);
-	memcpy(bad.b + 4, k->b, k->len);
-	bad.len = k->len + 4;
-	r = stx_put(x, DB_BAD, &bad, copy, v.mv_size);
-	return r < 0 ? r : stx_del(x, db, k);
-}
-
 /* The index entry that led here, and the schedule of its destination. */
 static int
 drop_index(struct stxn *x, const struct op_msg *op)
@@ -305,7 +282,8 @@ set_aside_rcpt(struct stxn *x, struct op_msg *op, uint32_t rid, bool keep_good,
 	if (r == 0) {
 		queued = rc.state == RCPT_QUEUED;
 		if (queued)
-			r = unqueue(x, op->mid, rid, &rc, true);
+			/* what cannot be done is hard, or does not matter */
+			(void)unqueue(x, op->mid, rid, &rc, true);
 	}
 	if (x->hard != 0)
 		return x->hard;
@@ -321,7 +299,7 @@ set_aside_rcpt(struct stxn *x, struct op_msg *op, uint32_t rid, bool keep_good,
 	if (m->n_left > 0)
 		m->n_left--;
 	key_rcpt(&k, op->mid, rid);
-	return move_to_bad(x, DB_RCPT, "rcpt", &k);
+	return stx_move_to_bad(x, DB_RCPT, "rcpt", &k);
 }
 
 static int
@@ -389,8 +367,8 @@ set_aside(struct stxn *x, struct op_msg *op)
 	}
 	key_u64(&k, op->mid);
 	if (r == 0)
-		r = move_to_bad(x, DB_BODY, "body", &k);
-	return r < 0 ? r : move_to_bad(x, DB_MSG, "msg ", &k);
+		r = stx_move_to_bad(x, DB_BODY, "body", &k);
+	return r < 0 ? r : stx_move_to_bad(x, DB_MSG, "msg ", &k);
 }
 
 int

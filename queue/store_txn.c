@@ -129,6 +129,28 @@ stx_del(struct stxn *x, enum store_db db, const struct key *k)
 	return r == PE_NOT_FOUND ? 0 : hard(x, r);
 }
 
+int
+stx_move_to_bad(
+    struct stxn *x, enum store_db db, const char *tag, const struct key *k)
+{
+	struct key bad;
+	MDB_val v;
+	void *copy;
+	int r;
+
+	r = stx_get(x, db, k, &v);
+	if (r < 0)
+		return r == PE_NOT_FOUND ? 0 : r;
+	copy = arena_memdup(&x->arena, v.mv_data, v.mv_size);
+	if (copy == NULL)
+		return x->hard = -ENOMEM;
+	memcpy(bad.b, tag, 4);
+	memcpy(bad.b + 4, k->b, k->len);
+	bad.len = k->len + 4;
+	r = stx_put(x, DB_BAD, &bad, copy, v.mv_size);
+	return r < 0 ? r : stx_del(x, db, k);
+}
+
 /* A private copy of a value, since LMDB's moves with the next write. */
 static int
 get_copy(struct stxn *x, enum store_db db, const struct key *k, void **ret,
