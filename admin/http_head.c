@@ -195,7 +195,8 @@ static int
 on_expect(struct text v, struct seen *s, struct http_head *h)
 {
 	(void)s;
-	if (v.len != 12 || strncasecmp((const char *)v.p, "100-continue", 12) != 0)
+	if (v.len != 12 ||
+	    strncasecmp((const char *)v.p, "100-continue", 12) != 0)
 		return refuse(h, 417, "unknown Expect");
 	return 0;
 }

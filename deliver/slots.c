@@ -64,8 +64,7 @@ slots_check(struct deliver *d)
 
 	if (d->n_dests - d->n_slow < DEST_SLOTS)
 		return;
-	LIST_FOREACH(dst, &d->dests, all)
-	{
+	LIST_FOREACH(dst, &d->dests, all) {
 		if (d->n_slow >= DEST_SLOW_MAX)
 			break;
 		if (dst->slow || dst->moved_ms > before_ms)
