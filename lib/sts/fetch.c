@@ -18,7 +18,6 @@
 #include <curl/curl.h>
 #include <errno.h>
 #include <openssl/err.h>
-#include <openssl/pem.h>
 #include <openssl/ssl.h>
 #include <openssl/x509v3.h>
 #include <stdio.h>
@@ -29,80 +28,13 @@
 
 #include "lib/base/err.h"
 #include "lib/dns/dns.h"
+#include "lib/sts/fetch_int.h"
 
 struct poll {
 	uv_poll_t handle;
 	struct sts_fetcher *f;
 	curl_socket_t fd;
 };
-
-struct sts_fetch {
-	LIST_ENTRY(sts_fetch) link;
-	struct sts_fetcher *f;
-	CURL *easy; /* NULL: failed before it began */
-	sts_fetch_cb *cb;
-	void *arg;
-	char host[STS_HOST_SIZE];
-	struct curl_slist *resolve, *connect_to;
-	X509_STORE *store;
-	char error[CURL_ERROR_SIZE];
-	enum sts_fetch_why why; /* found by a callback of ours */
-	char reason[160];
-	size_t head_len, body_len;
-	char *body;
-};
-
-struct sts_fetcher {
-	uv_loop_t *loop;
-	CURLM *multi;
-	uv_timer_t timer; /* curl's */
-	uv_timer_t soon;  /* fetches that failed before they began */
-	unsigned handles; /* open, or being closed */
-	bool closing;
-	LIST_HEAD(sts_fetch_list, sts_fetch) fetches;
-	/* settings */
-	int64_t total_ms, connect_ms;
-	uint16_t port;
-	char *proxy;	  /* "" without */
-	char *proxy_host; /* its name, NULL when it is an address */
-	char *proxy_port;
-	X509_STORE *store;
-};
-
-/* ---- words -----------------------------------------------------------------
- */
-
-static const struct {
-	const char *word, *tlsrpt;
-} whys[STS_FETCH_WHY_COUNT] = {
-	[STS_FETCH_OK] = { "ok", NULL },
-	[STS_FETCH_DNS] = { "dns", "sts-policy-fetch-error" },
-	[STS_FETCH_REFUSED] = { "address-refused", "sts-policy-fetch-error" },
-	[STS_FETCH_CONNECT] = { "connect", "sts-policy-fetch-error" },
-	[STS_FETCH_TIMEOUT] = { "timeout", "sts-policy-fetch-error" },
-	[STS_FETCH_TLS] = { "tls", "sts-policy-fetch-error" },
-	[STS_FETCH_CERT] = { "certificate", "sts-webpki-invalid" },
-	[STS_FETCH_PROXY] = { "proxy", "sts-policy-fetch-error" },
-	[STS_FETCH_REDIRECT] = { "redirect", "sts-policy-fetch-error" },
-	[STS_FETCH_STATUS] = { "status", "sts-policy-fetch-error" },
-	[STS_FETCH_TYPE] = { "media-type", "sts-policy-fetch-error" },
-	[STS_FETCH_SIZE] = { "size", "sts-policy-fetch-error" },
-	[STS_FETCH_HTTP] = { "http", "sts-policy-fetch-error" },
-	[STS_FETCH_INVALID] = { "invalid", "sts-policy-invalid" },
-	[STS_FETCH_INTERNAL] = { "internal", "sts-policy-fetch-error" },
-};
-
-const char *
-sts_fetch_why_word(enum sts_fetch_why why)
-{
-	return whys[why].word;
-}
-
-const char *
-sts_fetch_tlsrpt(enum sts_fetch_why why)
-{
-	return whys[why].tlsrpt;
-}
 
 /* ---- ends -------------------------------------------------------------------
  */
@@ -147,73 +79,6 @@ printable(char *text)
 			*text = '?';
 }
 
-/* What curl's code means to us. */
-static enum sts_fetch_why
-why_of(CURLcode code)
-{
-	switch (code) {
-	case CURLE_OPERATION_TIMEDOUT:
-		return STS_FETCH_TIMEOUT;
-	case CURLE_COULDNT_CONNECT:
-	case CURLE_SEND_ERROR:
-	case CURLE_RECV_ERROR:
-	case CURLE_GOT_NOTHING:
-		return STS_FETCH_CONNECT;
-	case CURLE_PEER_FAILED_VERIFICATION:
-		return STS_FETCH_CERT;
-	case CURLE_SSL_CONNECT_ERROR:
-	case CURLE_SSL_CIPHER:
-		return STS_FETCH_TLS;
-	case CURLE_COULDNT_RESOLVE_PROXY:
-	case CURLE_PROXY:
-		return STS_FETCH_PROXY;
-	case CURLE_COULDNT_RESOLVE_HOST:
-		return STS_FETCH_DNS;
-	case CURLE_FILESIZE_EXCEEDED:
-		return STS_FETCH_SIZE;
-	case CURLE_OK:
-	case CURLE_OUT_OF_MEMORY:
-	case CURLE_FAILED_INIT:
-	case CURLE_NOT_BUILT_IN:
-	case CURLE_BAD_FUNCTION_ARGUMENT:
-	case CURLE_UNKNOWN_OPTION:
-	case CURLE_SSL_ENGINE_NOTFOUND:
-	case CURLE_SSL_ENGINE_SETFAILED:
-	case CURLE_SSL_CERTPROBLEM:
-	case CURLE_SSL_CACERT_BADFILE:
-		/* only what cannot come from them: it keeps mail waiting */
-		return STS_FETCH_INTERNAL;
-	default:
-		/* PARTIAL_FILE, WEIRD_SERVER_REPLY, HTTP/0.9, ... */
-		return STS_FETCH_HTTP;
-	}
-}
-
-static void
-explain_curl(struct sts_fetch *fe, CURLcode code, struct sts_fetch_result *res)
-{
-	long verify = 0, connect = 0;
-
-	res->why = why_of(code);
-	if (code == CURLE_RECV_ERROR && res->status != 0)
-		res->why = STS_FETCH_HTTP; /* broken chunks are this */
-	(void)curl_easy_getinfo(fe->easy, CURLINFO_SSL_VERIFYRESULT, &verify);
-	(void)curl_easy_getinfo(fe->easy, CURLINFO_HTTP_CONNECTCODE, &connect);
-	if (connect != 0 && connect / 100 != 2) {
-		res->why = STS_FETCH_PROXY;
-		(void)snprintf(res->reason, sizeof(res->reason),
-		    "the proxy answered %ld", connect);
-	} else if (res->why == STS_FETCH_CERT && verify != X509_V_OK) {
-		(void)snprintf(res->reason, sizeof(res->reason),
-		    "certificate of %.120s: %s", fe->host,
-		    X509_verify_cert_error_string(verify));
-	} else {
-		(void)snprintf(res->reason, sizeof(res->reason), "%.250s",
-		    fe->error[0] != '\0' ? fe->error
-					 : curl_easy_strerror(code));
-	}
-}
-
 /* An answer came whole. */
 static void
 take_body(struct sts_fetch *fe, struct sts_fetch_result *res)
@@ -255,7 +120,7 @@ finish(struct sts_fetch *fe, CURLcode code)
 		(void)snprintf(
 		    res.reason, sizeof(res.reason), "%s", fe->reason);
 	else if (code != CURLE_OK)
-		explain_curl(fe, code, &res);
+		sts_fetch_explain(fe, code, &res);
 	else
 		take_body(fe, &res);
 	printable(res.reason);
@@ -704,122 +569,6 @@ sts_fetch_start(struct sts_fetcher *f, const char *domain,
 	return 0;
 }
 
-/* ---- settings ---------------------------------------------------------------------------
- */
-
-/* The certificates of a bundle. 0, -ENOMEM, PE_TLS without a single one. */
-static int
-store_from_pem(const uint8_t *pem, size_t len, X509_STORE **ret_store)
-{
-	BIO *bio =
-	    BIO_new_mem_buf(pem != NULL ? pem : (const uint8_t *)"", (int)len);
-	X509_STORE *store = X509_STORE_new();
-	X509 *x;
-	size_t n = 0;
-
-	if (bio == NULL || store == NULL) {
-		BIO_free(bio);
-		X509_STORE_free(store);
-		return -ENOMEM;
-	}
-	while ((x = PEM_read_bio_X509_AUX(bio, NULL, NULL, NULL)) != NULL) {
-		n += X509_STORE_add_cert(store, x) == 1;
-		X509_free(x);
-	}
-	ERR_clear_error(); /* the end of the bundle is one */
-	BIO_free(bio);
-	if (n == 0 && pem != NULL) {
-		X509_STORE_free(store);
-		return PE_TLS;
-	}
-	*ret_store = store;
-	return 0;
-}
-
-/* The proxy's name and port, when it has a name. */
-static int
-split_proxy(const char *proxy, char **ret_host, char **ret_port)
-{
-	CURLU *u = curl_url();
-	char *host = NULL, *port = NULL;
-	struct sts_addr addr;
-	int r = -EINVAL;
-
-	if (u == NULL)
-		return -ENOMEM;
-	if (curl_url_set(u, CURLUPART_URL, proxy, CURLU_DEFAULT_SCHEME) == 0 &&
-	    curl_url_get(u, CURLUPART_HOST, &host, 0) == 0) {
-		if (curl_url_get(u, CURLUPART_PORT, &port, 0) != 0)
-			port = NULL;
-		r = 0;
-		if (host[0] != '[' && sts_addr_parse(host, &addr) < 0) {
-			/* curl's own default for proxies */
-			*ret_host = strdup(host);
-			*ret_port = strdup(port != NULL ? port : "1080");
-			if (*ret_host == NULL || *ret_port == NULL)
-				r = -ENOMEM;
-		}
-	}
-	curl_free(host);
-	curl_free(port);
-	curl_url_cleanup(u);
-	return r;
-}
-
-int
-sts_fetcher_configure(struct sts_fetcher *f, const struct sts_fetch_settings *s)
-{
-	char *proxy = NULL, *host = NULL, *port = NULL;
-	X509_STORE *store = NULL;
-	int r;
-
-	r = store_from_pem(s->ca, s->ca_len, &store);
-	if (r == 0) {
-		proxy = strdup(s->proxy != NULL ? s->proxy : "");
-		r = proxy == NULL ? -ENOMEM : 0;
-	}
-	if (r == 0 && proxy[0] != '\0')
-		r = split_proxy(proxy, &host, &port);
-	if (r != 0) {
-		X509_STORE_free(store);
-		free(proxy);
-		free(host);
-		free(port);
-		return r;
-	}
-	X509_STORE_free(f->store);
-	free(f->proxy);
-	free(f->proxy_host);
-	free(f->proxy_port);
-	f->store = store;
-	f->proxy = proxy;
-	f->proxy_host = host;
-	f->proxy_port = port;
-	f->total_ms = s->total_ms;
-	f->connect_ms = s->connect_ms;
-	f->port = s->port;
-	return 0;
-}
-
-bool
-sts_fetcher_has_proxy(const struct sts_fetcher *f)
-{
-	return f->proxy[0] != '\0';
-}
-
-const char *
-sts_fetcher_host(
-    const struct sts_fetcher *f, const char *domain, char buf[STS_HOST_SIZE])
-{
-	if (f->proxy[0] != '\0' && f->proxy_host == NULL)
-		return NULL;
-	if (f->proxy_host != NULL)
-		(void)snprintf(buf, STS_HOST_SIZE, "%s", f->proxy_host);
-	else
-		(void)snprintf(buf, STS_HOST_SIZE, "mta-sts.%s", domain);
-	return buf;
-}
-
 /* ---- life ----------------------------------------------------------------------------------
  */
 
@@ -827,15 +576,6 @@ int
 sts_fetch_library_init(void)
 {
 	return curl_global_init(CURL_GLOBAL_DEFAULT) == 0 ? 0 : -EIO;
-}
-
-static void
-settings_free(struct sts_fetcher *f)
-{
-	X509_STORE_free(f->store);
-	free(f->proxy);
-	free(f->proxy_host);
-	free(f->proxy_port);
 }
 
 int
@@ -855,7 +595,7 @@ sts_fetcher_new(uv_loop_t *loop, const struct sts_fetch_settings *settings,
 		r = f->multi == NULL ? -ENOMEM : 0;
 	}
 	if (r != 0) {
-		settings_free(f);
+		sts_fetcher_forget(f);
 		free(f);
 		return r;
 	}
@@ -882,7 +622,7 @@ sts_fetcher_free(struct sts_fetcher *f)
 	while (!LIST_EMPTY(&f->fetches))
 		sts_fetch_cancel(LIST_FIRST(&f->fetches));
 	(void)curl_multi_cleanup(f->multi);
-	settings_free(f);
+	sts_fetcher_forget(f);
 	uv_close((uv_handle_t *)&f->timer, on_timer_closed);
 	uv_close((uv_handle_t *)&f->soon, on_timer_closed);
 }
