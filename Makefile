@@ -234,18 +234,18 @@ fuzz-build: $(FUZZ)
 fuzz-run: $(FUZZ)
 	@TIME=$(TIME) bash tests/fuzz/run.sh $(FUZZ)
 
-# make lint LINT="queue/offer.c": some files only. clang-tidy needs seconds for
+# make lint FILES="queue/offer.c": some files only. clang-tidy needs seconds for
 # each; what it says on stderr is how many warnings it did not show.
 CSRC := $(shell git ls-files '*.c' '*.h' 2>/dev/null)
-LINT ?= $(filter %.c,$(CSRC))
+FILES ?= $(filter %.c,$(CSRC))
 LINT_FLAGS := -D_GNU_SOURCE -DPOSTERN_VERSION='""' -I.
 lint:
 	@sh etc/deps.sh all
 	@clang-format --dry-run -Werror $(CSRC)
 	@nice cppcheck -q --std=c11 --enable=warning,performance,portability \
 		--inline-suppr --suppress=missingIncludeSystem --error-exitcode=1 \
-		--library=.ci/cppcheck.cfg $(LINT_FLAGS) $(LINT)
-	@printf '%s\n' $(LINT) | xargs -P 2 -n 4 sh -c 'nice clang-tidy --quiet "$$@" \
+		--library=.ci/cppcheck.cfg $(LINT_FLAGS) $(FILES)
+	@printf '%s\n' $(FILES) | xargs -P 2 -n 4 sh -c 'nice clang-tidy --quiet "$$@" \
 		-- -std=gnu11 $(subst ','\'',$(LINT_FLAGS)) $(PKG_CFLAGS) 2>/dev/null' sh
 format:
 	clang-format -i $(CSRC)
