@@ -465,6 +465,15 @@ name_proven(const struct row *r)
 	}
 }
 
+/* It is not known whether there is a policy, which could prove the name. */
+static bool
+may_be_proven(const struct row *r)
+{
+	return r->facts->via == FACTS_VIA_MX &&
+	    r->set->mta_sts != CONF_STS_OFF &&
+	    r->facts->sts.state == FACTS_STS_INDETERMINATE;
+}
+
 /* Row 1, after all others: it raises what they gave. */
 static void
 row_requiretls(struct row *r)
@@ -472,10 +481,7 @@ row_requiretls(struct row *r)
 	struct verdict_host *vh = r->vh;
 	const struct facts_host *h = vh->host;
 
-	if (!name_proven(r) && r->set->mta_sts != CONF_STS_OFF &&
-	    r->facts->via == FACTS_VIA_MX &&
-	    r->facts->sts.state != FACTS_STS_NONE &&
-	    r->facts->sts.state != FACTS_STS_POLICY) {
+	if (!name_proven(r) && may_be_proven(r)) {
 		note(r, true, "requiretls", "RFC 8689 4.2.1",
 		    "REQUIRETLS: the name %s is not proven, and whether a "
 		    "policy proves it could not be found out",
@@ -489,7 +495,10 @@ row_requiretls(struct row *r)
 		    "MTA-STS",
 		    h->name);
 		skip(r, REASON_REQUIRETLS_MISSING);
-		vh->definitive = true;
+		/* what was not looked at does not end a message */
+		vh->definitive = r->set->mta_sts == CONF_STS_OFF ||
+		    r->facts->sts.state != FACTS_STS_NOT_ASKED ||
+		    r->facts->via != FACTS_VIA_MX;
 		return;
 	}
 	if (vh->level < LEVEL_VERIFY) {

@@ -255,6 +255,9 @@ static const struct {
 	    CONF_TLS_PREFERRED, OPP, ON, MX, DNS_INSECURE, FACTS_TLSA_USABLE,
 	    FACTS_STS_NONE, 0, NULL, MSG_REQUIRETLS, false, 0,
 	    REASON_REQUIRETLS_MISSING, "requiretls", 0 },
+	{ "REQUIRETLS, a policy that nobody looked for", CONF_TLS_PREFERRED,
+	    OPP, ON, MX, DNS_INSECURE, NA, NOPOL, MSG_REQUIRETLS, false, 0,
+	    REASON_REQUIRETLS_MISSING, "requiretls", 0 },
 	{ "REQUIRETLS, a policy in testing proves nothing", CONF_TLS_PREFERRED,
 	    OPP, ON, MX, DNS_INSECURE, FACTS_TLSA_INSECURE, FACTS_STS_POLICY,
 	    FACTS_STS_TESTING, pattern_mx1, MSG_REQUIRETLS, false, 0,
@@ -423,6 +426,10 @@ host_rows(void **state)
 			    verdict_level_name(vh->level),
 			    reason_word(vh->reason), vh->rule, vh->n_names);
 		/* only what can never be proven fails at once */
+		assert_int_equal(vh->definitive,
+		    vh->reason == REASON_REQUIRETLS_MISSING &&
+			(rows[i].policy != FACTS_STS_NOT_ASKED ||
+			    rows[i].via != MX));
 		if (vh->definitive) {
 			assert_int_equal(v->outcome, VERDICT_FAIL);
 			assert_string_equal(v->status, "5.7.10");
