@@ -40,9 +40,11 @@ struct qact {
 typedef int admin_handler(
     struct qadmin *a, uint64_t req_id, const struct adm_call *m);
 
-/* look (peer_admin_look.c) */
+/* look (peer_admin_look.c, peer_admin_top.c) */
 admin_handler admin_tophosts, admin_hoststatus, admin_showrecipients,
     admin_showmessage, admin_why;
+/* suspended, down or up */
+const char *admin_dest_state(const struct queue *q, const struct rec_dest *d);
 /* act (peer_admin_act.c) */
 admin_handler admin_message, admin_delivernow, admin_suspend;
 /* numbers (peer_admin.c) */

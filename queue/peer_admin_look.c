@@ -16,143 +16,12 @@ enum { COUNT_MAX = 100000, DEST_IDS_MAX = 500 };
 
 /* ---- destinations ---------------------------------------------------------------------- */
 
-static const char *
-dest_state(const struct queue *q, const struct rec_dest *d)
+const char *
+admin_dest_state(const struct queue *q, const struct rec_dest *d)
 {
 	if (d->suspended || q->all_suspended)
 		return "suspended";
 	return d->retries > 0 ? "down" : "up";
-}
-
-struct top {
-	uint64_t id, key;
-};
-
-static uint64_t
-top_key(const struct rec_dest *d, const char *sort)
-{
-	if (strcmp(sort, "delivered") == 0)
-		return d->delivered;
-	if (strcmp(sort, "soft") == 0)
-		return d->soft;
-	if (strcmp(sort, "hard") == 0)
-		return d->hard;
-	return d->queued; /* "active"; connections are deliver's to count */
-}
-
-/* Smallest on top. */
-static void
-sift_down(struct top *h, size_t n, size_t i)
-{
-	for (;;) {
-		size_t c = 2 * i + 1;
-		struct top t;
-
-		if (c >= n)
-			return;
-		if (c + 1 < n && h[c + 1].key < h[c].key)
-			c++;
-		if (h[i].key <= h[c].key)
-			return;
-		t = h[i];
-		h[i] = h[c];
-		h[c] = t;
-		i = c;
-	}
-}
-
-static int
-top_cmp(const void *a, const void *b)
-{
-	const struct top *x = a, *y = b;
-
-	if (x->key != y->key)
-		return x->key > y->key ? -1 : 1;
-	return x->id < y->id ? -1 : x->id > y->id;
-}
-
-/* The first n destinations by the key, one pass over the table. */
-static size_t
-find_top(struct sview *v, const char *sort, struct top *top, size_t max)
-{
-	struct rec_dest rec;
-	struct siter it;
-	uint64_t id, key;
-	size_t n = 0, i;
-	int r;
-
-	r = siter_first(&it, v->txn, v->st, DB_DEST, NULL);
-	for (; r == 0; r = siter_next(&it)) {
-		if (key_u64_parse(it.k.mv_data, it.k.mv_size, &id) < 0 ||
-		    rec_dest_decode(it.v.mv_data, it.v.mv_size, &rec) < 0)
-			continue;
-		key = top_key(&rec, sort);
-		if (n < max) {
-			top[n++] = (struct top){ id, key };
-			if (n == max)
-				for (i = n; i-- > 0;)
-					sift_down(top, n, i);
-		} else if (key > top[0].key) {
-			top[0] = (struct top){ id, key };
-			sift_down(top, n, 0);
-		}
-	}
-	siter_end(&it);
-	qsort(top, n, sizeof(*top), top_cmp);
-	return n;
-}
-
-static void
-tophosts_json(struct queue *q, struct sview *v, struct json *j,
-    const struct top *top, size_t n)
-{
-	struct rec_dest rec;
-	size_t i;
-
-	json_put_obj(j, NULL);
-	json_put_arr(j, "hosts");
-	for (i = 0; i < n; i++) {
-		if (sview_dest(v, top[i].id, &rec) < 0)
-			continue;
-		json_put_obj(j, NULL);
-		json_put_str(j, "domain", rec.domain);
-		json_put_str(j, "gateway", rec.gateway);
-		json_put_str(j, "state", dest_state(q, &rec));
-		json_put_uint(j, "active", rec.queued);
-		json_put_null(j, "connections"); /* deliver counts them */
-		json_put_uint(j, "delivered", rec.delivered);
-		json_put_uint(j, "soft", rec.soft);
-		json_put_uint(j, "hard", rec.hard);
-		json_put_end_obj(j);
-	}
-	json_put_end_arr(j);
-	json_put_end_obj(j);
-}
-
-int
-admin_tophosts(struct qadmin *a, uint64_t req_id, const struct adm_call *m)
-{
-	size_t max = m->num == 0 ? 20 : admin_limit(m->num), n;
-	struct top *top = calloc(max, sizeof(*top));
-	struct sview v;
-	struct buf doc;
-	struct json j;
-	int r;
-
-	if (top == NULL)
-		return adm_refuse(&a->peer, req_id, 503, err_str(-ENOMEM));
-	r = store_read_begin(a->q->store, &v);
-	if (r < 0) {
-		free(top);
-		return adm_refuse(&a->peer, req_id, 503, err_str(r));
-	}
-	n = find_top(&v, m->args[0], top, max);
-	buf_init(&doc, DOC_MAX);
-	json_init(&j, &doc);
-	tophosts_json(a->q, &v, &j, top, n);
-	store_read_end(&v);
-	free(top);
-	return admin_answer(a, req_id, &j, &doc);
 }
 
 /* Ids of the destinations of a domain, one per gateway. */
@@ -208,7 +77,7 @@ hoststatus_one(struct queue *q, struct sview *v, struct json *j, uint64_t id)
 		return;
 	json_put_obj(j, NULL);
 	json_put_str(j, "gateway", rec.gateway);
-	json_put_str(j, "state", dest_state(q, &rec));
+	json_put_str(j, "state", admin_dest_state(q, &rec));
 	json_put_uint(j, "active", rec.queued);
 	json_put_uint(j, "deferred", count_deferred(v, id, clock_now_s()));
 	json_put_uint(j, "in_flight", d == NULL ? 0 : d->in_flight);
@@ -601,7 +470,7 @@ on_slice(uv_timer_t *timer)
 		store_read_end(&v);
 	}
 	if (more)
-		(void)uv_timer_start(&s->timer, on_slice, 0, 0);
+		(void)uv_timer_start(&s->timer, on_slice, NEXT_TURN_MS, 0);
 	else
 		scan_end(s);
 }

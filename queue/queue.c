@@ -334,16 +334,19 @@ on_soon(uv_timer_t *timer)
 {
 	struct queue *q = timer->data;
 
+	q->in_soon = true;
 	if (q->sched_more)
 		queue_sched(q);
 	queue_offer(q);
+	q->in_soon = false;
 }
 
 void
 queue_soon(struct queue *q)
 {
 	if (!q->closing && !uv_is_active((uv_handle_t *)&q->soon))
-		(void)uv_timer_start(&q->soon, on_soon, 0, 0);
+		(void)uv_timer_start(
+		    &q->soon, on_soon, q->in_soon ? NEXT_TURN_MS : 0, 0);
 }
 
 static void

@@ -45,6 +45,9 @@ enum {
 	INTAKE_QUEUED_MAX = 64 << 20,	/* bytes that wait for the writer */
 	IDS_OWN = 200, /* MIDs reserved for notices at a time */
 	TICK_MS = 500,
+	/* libuv runs a timer of 0 that is started by a timer in the same turn:
+	 * nothing else gets its turn until the last of them */
+	NEXT_TURN_MS = 1,
 	SCHED_SLICE = 2000, /* destinations loaded per turn */
 	FORGET_AFTER_S = 3600,
 	RETRY_JOBS_MS = 1000,	/* after the store refused */
@@ -175,6 +178,7 @@ struct queue {
 	struct writer *writer;
 	uv_timer_t tick;
 	uv_timer_t soon; /* go on in the next turn */
+	bool in_soon;	 /* its callback runs */
 	bool closing;
 	int n_handles; /* open uv handles of our own */
 
