@@ -55,19 +55,18 @@ set_timer(struct conn *c, int64_t ms)
 		(void)uv_timer_stop(&c->timer);
 }
 
-struct conn *
-conn_new(struct dest *dst, size_t host, size_t addr_at, bool clear)
+static struct conn *
+conn_make(struct deliver *d, struct plan *plan, size_t host, size_t addr_at)
 {
 	struct conn *c = calloc(1, sizeof(*c));
 	union conf_addr a;
 
 	if (c == NULL)
 		return NULL;
-	c->d = dst->d;
-	c->plan = plan_ref(dst->plan);
+	c->d = d;
+	c->plan = plan_ref(plan);
 	c->host = host;
 	c->addr_at = addr_at;
-	c->clear = clear;
 	c->addr = conn_host(c)->host->addrs[addr_at];
 	c->port = conn_host(c)->host->port;
 	a = c->addr;
@@ -78,21 +77,51 @@ conn_new(struct dest *dst, size_t host, size_t addr_at, bool clear)
 	buf_init(&c->wire, SESSION_OUT_MAX);
 	c->max_messages = permit_max_messages(c->plan, host);
 	c->state = CONN_PERMIT;
-	if (uv_timer_init(c->d->child->loop, &c->timer) < 0)
-		goto fail;
+	if (uv_timer_init(c->d->child->loop, &c->timer) < 0) {
+		plan_unref(c->plan);
+		free(c);
+		return NULL;
+	}
 	c->timer.data = c;
 	c->handles = 1;
+	d->n_conns++;
+	return c;
+}
+
+static void
+conn_begin(struct conn *c)
+{
+	if (permit_ask(c) < 0)
+		set_timer(c, 1000); /* the supervisor is gone or slow */
+}
+
+struct conn *
+conn_new(struct dest *dst, size_t host, size_t addr_at, bool clear)
+{
+	struct conn *c = conn_make(dst->d, dst->plan, host, addr_at);
+
+	if (c == NULL)
+		return NULL;
+	c->clear = clear;
 	c->dest = dst;
 	LIST_INSERT_HEAD(&dst->conns, c, link);
 	dst->n_conns++;
-	c->d->n_conns++;
-	if (permit_ask(c) < 0)
-		set_timer(c, 1000); /* the supervisor is gone or slow */
+	conn_begin(c);
 	return c;
-fail:
-	plan_unref(c->plan);
-	free(c);
-	return NULL;
+}
+
+struct conn *
+conn_probe(struct deliver *d, struct plan *plan, size_t host, size_t addr_at,
+    struct probe_host *probe)
+{
+	struct conn *c = conn_make(d, plan, host, addr_at);
+
+	if (c == NULL)
+		return NULL;
+	c->probe = probe;
+	LIST_INSERT_HEAD(&d->probes, c, link);
+	conn_begin(c);
+	return c;
 }
 
 static void
@@ -143,11 +172,16 @@ close_conn(struct conn *c)
 		c->dest->n_conns--;
 		c->dest = NULL;
 	}
+	if (c->probe != NULL)
+		LIST_REMOVE(c, link);
 	c->d->n_conns--;
 	c->d->n_closing++;
 	if (c->tcp_open)
 		uv_close((uv_handle_t *)&c->tcp, on_handle_closed);
 	uv_close((uv_handle_t *)&c->timer, on_handle_closed);
+	if (c->probe != NULL)
+		probe_closed(c->probe);
+	c->probe = NULL;
 }
 
 void
@@ -171,6 +205,11 @@ fail(struct conn *c, enum reason reason, const char *status, const char *text,
 		return;
 	if (dst != NULL)
 		dest_conn_failed(c, reason, status, text, next_host);
+	if (c->probe != NULL)
+		probe_failed(c->probe, c, reason, text);
+	else if (dest_tls_reason(reason) && conn_host(c)->rule != NULL &&
+	    strcmp(conn_host(c)->rule, "sts-enforce") == 0)
+		c->d->n.sts_refused[reason]++;
 	close_conn(c);
 	if (dst != NULL)
 		dest_run(dst);
@@ -291,6 +330,8 @@ on_connect(uv_connect_t *req, int status)
 	note_interface(c);
 	report_open(c);
 	c->logged_open = true;
+	if (c->probe != NULL)
+		probe_connected(c->probe, c);
 	/* both ends at one address: this machine, though the settings did not
 	 * tell; a listener on all addresses would take its mail in again */
 	if (address_is_own(c->plan->env->conf, &c->addr,
@@ -517,7 +558,9 @@ fill_want(struct conn *c, struct tls_want *want, char *peer, size_t len)
 	(void)conf_addr_format(&c->addr, peer, len);
 	want->peer = peer;
 	want->sni = literal ? NULL : host;
-	want->claim = verdict_level_name(vh->level);
+	/* a probe sees the certificate itself, whatever was proved before */
+	want->claim =
+	    c->probe != NULL ? "probe" : verdict_level_name(vh->level);
 	for (i = 0; i < vh->n_names; i++)
 		want->names[n++] = vh->names[i].name;
 	if (!literal)
@@ -608,10 +651,13 @@ judge_tls(struct conn *c)
 	tls_link_prove(c->link_tls, &proved);
 	set_proof(c, &proved, info.protocol);
 	c->resumed = proved.resumed;
+	if (c->probe != NULL)
+		probe_tls(c->probe, c, &info, &proved);
 	why = verdict_satisfied(vh, &c->proof);
 	if (why == REASON_NONE) {
 		c->d->n.tls_ok++;
-		tls_link_keep(c->link_tls);
+		if (c->probe == NULL)
+			tls_link_keep(c->link_tls);
 		report_tls(c, vh, info.protocol, info.cipher, REASON_NONE);
 		why = verdict_shadow(&c->plan->facts, vh, &c->proof);
 		if (why != REASON_NONE)
@@ -1030,6 +1076,8 @@ handle_events(struct conn *c)
 				}
 				if (c->dest != NULL)
 					dest_conn_ready(c);
+				if (c->probe != NULL)
+					probe_usable(c->probe);
 			}
 			if (c->state != CONN_CLOSING)
 				next_message(c);

@@ -6,7 +6,9 @@
  *	peer_queue.c	 offers, messages, results, leased DCIDs
  *	peer_resolver.c	 questions and answers
  *	peer_policyd.c	 which MTA-STS policy holds
- *	peer_admin.c	 status, metrics, hoststatus, explain
+ *	peer_admin.c	 status, metrics, hoststatus
+ *	inquiry.c	 explain, tlsverify, and our part of sts check
+ *	probe.c		 connections without mail, for these
  *	permits.c	 the right to hold one connection
  *	facts.c		 domain -> plan: facts and verdict
  *	address.c	 addresses that mail may not go to
@@ -55,10 +57,14 @@ enum {
 	ADMIN_INSTANCES = 4,
 };
 
+struct admin_peer;
 struct conn;
 struct dest;
 struct deliver;
 struct gather;
+struct probe_host;
+struct tls_info;
+struct tls_proved;
 
 /* ---- env.c: one set of settings at work; counted ------------------------------ */
 
@@ -280,6 +286,8 @@ void slots_check(struct deliver *d);
 void dest_conn_failed(struct conn *c, enum reason reason, const char *status,
     const char *text, bool next_host);
 void dest_conn_closed(struct conn *c, bool lost);
+/* A TLS policy, or what TLS proved. */
+bool dest_tls_reason(enum reason r);
 void dest_conn_ready(struct conn *c);
 void dest_conn_progress(struct conn *c); /* a message got an answer */
 
@@ -300,7 +308,8 @@ struct conn {
 	LIST_ENTRY(conn) waits; /* of permits, by request id */
 	LIST_ENTRY(conn) pulls; /* of pulls, by request id */
 	struct deliver *d;
-	struct dest *dest; /* NULL once it only closes */
+	struct dest *dest;	  /* NULL once it only closes, or by a probe */
+	struct probe_host *probe; /* whose connection it is: without mail */
 	struct plan *plan;
 	size_t host; /* index in plan->verdict */
 	size_t addr_at;
@@ -339,6 +348,9 @@ struct conn {
 /* Asks for a permit. NULL when memory is short. */
 struct conn *conn_new(
     struct dest *dst, size_t host, size_t addr_at, bool clear);
+/* One that carries no mail, for a probe; it is told of each step. */
+struct conn *conn_probe(struct deliver *d, struct plan *plan, size_t host,
+    size_t addr_at, struct probe_host *probe);
 void conn_permit_granted(struct conn *c, uint64_t permit_id);
 void conn_permit_later(struct conn *c, uint32_t retry_ms);
 void conn_have_dcid(struct conn *c); /* ids came; asks again itself */
@@ -356,6 +368,58 @@ void conn_message(struct conn *c, struct mail *mail); /* takes it */
 void conn_pull_end(struct conn *c);
 const struct verdict_host *conn_host(const struct conn *c);
 bool conn_is_good(const struct conn *c); /* ready for mail, or at it */
+
+/* ---- probe.c: connections as for mail, without mail --------------------------------- */
+
+enum probe_stage {
+	PROBE_NOTHING,	 /* nobody answered, or nobody was asked */
+	PROBE_CONNECTED, /* a connection, no TLS */
+	PROBE_TLS,	 /* the handshake is done */
+	PROBE_GOOD,	 /* ready for mail */
+};
+/* What came of one host. */
+struct probe_host {
+	struct probe *probe;
+	size_t host; /* in the verdict */
+	size_t addr_at;
+	const struct verdict_host *vh; /* attempt false: not connected to */
+	struct conn *conn;	       /* under way, or NULL */
+	bool over;
+	enum probe_stage stage;
+	uint64_t dcid;
+	char address[64];   /* last tried; "" when none */
+	enum reason reason; /* why it would get no mail */
+	char text[TEXT_REASON_MAX];
+	/* with TLS */
+	struct verdict_proof proof;
+	bool resumed;
+	char protocol[16], cipher[64], cert_names[512];
+	char cert_error[128]; /* why it is not trusted; "" when it is */
+};
+/* Comes once, never inside probe_start(); hosts may be used until
+ * probe_cancel(), which the callee owes. */
+typedef void probe_done(void *arg, const struct probe_host *hosts, size_t n);
+/* All hosts of the plan, or only the one of this name, within time_ms. NULL:
+ * memory is short. */
+struct probe *probe_start(struct deliver *d, struct plan *plan,
+    const char *only, int64_t time_ms, probe_done *done, void *arg);
+void probe_cancel(struct probe *p); /* NULL is fine */
+
+/* From conn.c. */
+void probe_connected(struct probe_host *ph, const struct conn *c);
+void probe_tls(struct probe_host *ph, const struct conn *c,
+    const struct tls_info *info, const struct tls_proved *proved);
+void probe_usable(struct probe_host *ph);
+void probe_failed(struct probe_host *ph, const struct conn *c,
+    enum reason reason, const char *text);
+void probe_closed(struct probe_host *ph);
+
+/* ---- inquiry.c ------------------------------------------------------------------------ */
+
+/* The calls of peer_admin.c's table, and the end of its peer. */
+int inquiry_call(
+    struct admin_peer *p, uint64_t req_id, const struct adm_call *m);
+void inquiries_drop(struct deliver *d, uint32_t instance);
 
 /* ---- permits.c ---------------------------------------------------------------------- */
 
@@ -406,6 +470,9 @@ void resolver_peer_close(struct deliver *d);
 void policyd_peer_init(struct deliver *d);
 void policyd_peer_new(struct deliver *d, uint32_t instance, int fd);
 void policyd_peer_close(struct deliver *d);
+struct admin_peer *admin_peer_of(struct deliver *d, uint32_t instance);
+/* Send doc, or with err refuse; doc is done. */
+int admin_send(struct admin_peer *p, uint64_t req_id, struct buf *doc, int err);
 void admin_peer_new(struct deliver *d, uint32_t instance, int fd);
 void admin_peers_close(struct deliver *d);
 
@@ -437,7 +504,8 @@ struct counters {
 	uint64_t connections, connect_errors, tls_ok, tls_failed, clear,
 	    messages, delivered, deferred, failed, returned, bytes, dest_up,
 	    dest_down, dest_deferred, dest_failed, dest_discarded,
-	    verify_failed, testing_failures, permits_waited, protocol_errors;
+	    verify_failed, testing_failures, permits_waited, protocol_errors,
+	    sts_refused[REASON_COUNT]; /* hosts, because of MTA-STS */
 };
 
 struct queue_peer {
@@ -472,6 +540,7 @@ struct admin_peer {
 };
 
 LIST_HEAD(dest_list, dest);
+LIST_HEAD(inquiry_list, inquiry);
 TAILQ_HEAD(memo_list, memo);
 
 struct deliver {
@@ -491,6 +560,9 @@ struct deliver {
 	uint64_t next_req;  /* permits and pulls; never reused */
 	struct conn_list permit_waits[DEST_BUCKETS];
 	struct conn_list pulls[DEST_BUCKETS];
+	struct conn_list probes; /* connections without a destination */
+	struct inquiry_list inquiries;
+	size_t n_inquiries;
 	uint64_t dcid_next, dcid_end;	/* lease in use */
 	uint64_t dcid_next2, dcid_end2; /* the one after it */
 	bool dcid_asked;

@@ -202,6 +202,20 @@ dest_drop_all(struct deliver *d)
 
 /* ---- telling ------------------------------------------------------------------------------------ */
 
+/* Hosts that MTA-STS leaves out; those that fail by it: conn.c. */
+static void
+count_refused(struct deliver *d, const struct verdict *v)
+{
+	size_t i;
+
+	for (i = 0; i < v->n_hosts; i++)
+		if (!v->hosts[i].attempt &&
+		    (v->hosts[i].reason == REASON_STS_MX_MISMATCH ||
+			v->hosts[i].reason == REASON_STS_REQUIRED ||
+			v->hosts[i].reason == REASON_STS_DISCOVERY_WAIT))
+			d->n.sts_refused[v->hosts[i].reason]++;
+}
+
 /* One word for the destination as a whole, then it goes back. */
 static void
 conclude(struct dest *dst, enum dest_verdict verdict, enum reason reason,
@@ -251,8 +265,8 @@ conclude_verdict(struct dest *dst)
 	conclude(dst, dv, v->reason, v->status, v->text, "");
 }
 
-static bool
-is_tls_reason(enum reason r)
+bool
+dest_tls_reason(enum reason r)
 {
 	switch (r) {
 	case REASON_TLSA_INDETERMINATE:
@@ -294,7 +308,7 @@ look_again(struct dest *dst)
 		    (v->hosts[i].attempt
 			    ? v->hosts[i].rule != NULL &&
 				strcmp(v->hosts[i].rule, "sts-enforce") == 0 &&
-				is_tls_reason(dst->hosts[i].reason)
+				dest_tls_reason(dst->hosts[i].reason)
 			    : v->hosts[i].reason == REASON_STS_MX_MISMATCH);
 	if (!blamed)
 		return false;
@@ -323,16 +337,16 @@ conclude_down(struct dest *dst)
 		enum reason r = skipped ? vh->reason : hs->reason;
 
 		all_refuse = all_refuse && !skipped && hs->refused;
-		if (!skipped && (!tls || is_tls_reason(r))) {
+		if (!skipped && (!tls || dest_tls_reason(r))) {
 			reason = r;
 			status = hs->status;
 			host = vh->host->name;
-		} else if (skipped && is_tls_reason(r)) {
+		} else if (skipped && dest_tls_reason(r)) {
 			reason = r;
 			status = "4.7.5";
 			host = vh->host->name;
 		}
-		tls = tls || is_tls_reason(r);
+		tls = tls || dest_tls_reason(r);
 		if (at < sizeof(text))
 			at += (size_t)snprintf(text + at, sizeof(text) - at,
 			    "%s%s: %s", at > 0 ? "; " : "", vh->host->name,
@@ -413,6 +427,7 @@ on_plan(void *arg, struct plan *plan)
 	dst->plan = plan;
 	dst->hosts = hosts;
 	report_policy(plan);
+	count_refused(dst->d, plan->verdict);
 	if (plan->verdict->outcome != VERDICT_DELIVER) {
 		if (!look_again(dst))
 			conclude_verdict(dst);
@@ -632,7 +647,7 @@ static void
 mark(struct host_state *hs, enum reason reason, const char *status,
     const char *text)
 {
-	if (is_tls_reason(hs->reason) && !is_tls_reason(reason))
+	if (dest_tls_reason(hs->reason) && !dest_tls_reason(reason))
 		return;
 	hs->reason = reason;
 	(void)snprintf(hs->status, sizeof(hs->status), "%s", status);
@@ -649,7 +664,7 @@ dest_conn_failed(struct conn *c, enum reason reason, const char *status,
 	const struct session_end *e =
 	    c->session != NULL ? session_end(c->session) : NULL;
 
-	memo_note(dst->memo, is_tls_reason(reason) ? MEMO_TLS : MEMO_ERROR,
+	memo_note(dst->memo, dest_tls_reason(reason) ? MEMO_TLS : MEMO_ERROR,
 	    "%s: %s", c->address, text);
 	if (hs == NULL)
 		return;

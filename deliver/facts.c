@@ -338,6 +338,7 @@ on_policy(void *arg, const struct policy_answer *a)
 
 	g->want = NULL;
 	g->n_lookups--;
+	sts->reason = keep(g, a->reason);
 	switch (a->state) {
 	case POLICY_FOUND:
 		take_policy(g, a);

@@ -1,13 +1,12 @@
 /*
  * peer_admin.c - what admin may ask of us: metrics, status, how a destination's
- * hosts do, and explain. It can look, never act.
+ * hosts do; explain and its like are inquiry.c. It can look, never act.
  *
- * The documents are a contract (lib/proto/admin.h). Sizes are bounded: explain
- * by the hosts of a plan, hoststatus by the gateways of one domain.
+ * The documents are a contract (lib/proto/admin.h). Sizes are bounded: hoststatus
+ * by the gateways of one domain.
  */
 #include "deliver/deliver.h"
 
-#include <arpa/inet.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -15,26 +14,12 @@
 
 #include "lib/json/json.h"
 #include "lib/log/log.h"
-#include "lib/mail/addr.h"
 #include "lib/metrics/metrics.h"
 
-enum { DOC_MAX = 8 * 1024 * 1024, EXPLAINS_MAX = 64 };
+enum { DOC_MAX = 8 * 1024 * 1024 };
 
-/* An explain whose facts are still asked for. */
-struct explain {
-	struct deliver *d;
-	uint32_t instance; /* of the admin that asked */
-	uint64_t req_id;
-	struct gather *gather;
-	char recipient[TEXT_ADDRESS_MAX + 1], domain[ADDR_DOMAIN_MAX + 1];
-	LIST_ENTRY(explain) link;
-};
-static LIST_HEAD(explain_list, explain) explains = LIST_HEAD_INITIALIZER(
-    explains);
-static size_t n_explains; /* file scope: calls of all admins share the bound */
-
-static struct admin_peer *
-peer_of(struct deliver *d, uint32_t instance)
+struct admin_peer *
+admin_peer_of(struct deliver *d, uint32_t instance)
 {
 	size_t i;
 
@@ -44,8 +29,8 @@ peer_of(struct deliver *d, uint32_t instance)
 	return NULL;
 }
 
-static int
-send_doc(struct admin_peer *p, uint64_t req_id, struct buf *b, int err)
+int
+admin_send(struct admin_peer *p, uint64_t req_id, struct buf *b, int err)
 {
 	int r = err;
 
@@ -59,6 +44,28 @@ send_doc(struct admin_peer *p, uint64_t req_id, struct buf *b, int err)
 }
 
 /* ---- metrics -------------------------------------------------------------------------------- */
+
+static void
+put_refused(const struct counters *n, struct ipc_wr *w)
+{
+	static const enum reason reasons[] = { REASON_STS_MX_MISMATCH,
+		REASON_STS_REQUIRED, REASON_STS_DISCOVERY_WAIT,
+		REASON_STARTTLS_MISSING, REASON_TLS_HANDSHAKE_FAILED,
+		REASON_CERT_UNTRUSTED, REASON_CERT_EXPIRED,
+		REASON_CERT_NAME_MISMATCH };
+	char labels[64];
+	size_t i;
+
+	for (i = 0; i < sizeof(reasons) / sizeof(reasons[0]); i++) {
+		const struct metric m = { "postern_sts_refusals_total", labels,
+			"Hosts not used because of MTA-STS", METRIC_COUNTER,
+			(int64_t)n->sts_refused[reasons[i]] };
+
+		(void)snprintf(labels, sizeof(labels), "reason=\"%s\"",
+		    reason_word(reasons[i]));
+		metric_encode(w, &m);
+	}
+}
 
 static void
 put_metrics(struct deliver *d, struct ipc_wr *w)
@@ -110,6 +117,7 @@ put_metrics(struct deliver *d, struct ipc_wr *w)
 #undef G
 	for (i = 0; i < sizeof(all) / sizeof(all[0]); i++)
 		metric_encode(w, &all[i]);
+	put_refused(n, w);
 }
 
 static int
@@ -121,7 +129,7 @@ on_metrics(struct admin_peer *p, uint64_t req_id, const struct adm_call *m)
 	(void)m;
 	buf_init(&b, DOC_MAX);
 	put_metrics(p->d, &w);
-	return send_doc(p, req_id, &b, w.err);
+	return admin_send(p, req_id, &b, w.err);
 }
 
 /* ---- status ------------------------------------------------------------------------------------ */
@@ -150,7 +158,7 @@ on_status(struct admin_peer *p, uint64_t req_id, const struct adm_call *m)
 	json_put_uint(&j, "failed", d->n.failed);
 	json_put_uint(&j, "trusted_cas", d->env->n_cas);
 	json_put_end_obj(&j);
-	return send_doc(p, req_id, &b, j.err);
+	return admin_send(p, req_id, &b, j.err);
 }
 
 static const char *
@@ -210,221 +218,7 @@ on_hoststatus(struct admin_peer *p, uint64_t req_id, const struct adm_call *m)
 	}
 	json_put_end_arr(&j);
 	json_put_end_obj(&j);
-	return send_doc(p, req_id, &b, j.err);
-}
-
-/* ---- explain -------------------------------------------------------------------------------------- */
-
-static void
-put_route(struct json *j, const struct conf *conf, const char *domain)
-{
-	static const char *const kinds[] = {
-		[CONF_ROUTE_HOSTS] = "hosts",
-		[CONF_ROUTE_USEDNS] = "usedns",
-		[CONF_ROUTE_DISCARD] = "discard",
-	};
-	const struct conf_route *r = conf_route_lookup(conf, domain);
-	size_t i;
-
-	if (r == NULL) {
-		json_put_null(j, "route");
-		return;
-	}
-	json_put_obj(j, "route");
-	json_put_str(j, "entry", r->name);
-	json_put_str(j, "kind", kinds[r->kind]);
-	json_put_str(j, "tls", r->has_tls ? conf_tls_name(r->tls) : NULL);
-	json_put_str(j, "credential", r->credential);
-	json_put_arr(j, "hosts");
-	for (i = 0; i < r->n_hosts; i++) {
-		json_put_obj(j, NULL);
-		json_put_str(j, "host", r->hosts[i].name);
-		json_put_uint(j, "port", r->hosts[i].port);
-		json_put_uint(j, "priority", r->hosts[i].priority);
-		json_put_bool(j, "mx_lookup",
-		    !r->hosts[i].no_mx &&
-			r->hosts[i].addr.sa.sa_family == AF_UNSPEC);
-		json_put_end_obj(j);
-	}
-	json_put_end_arr(j);
-	json_put_end_obj(j);
-}
-
-/* Every key with its value, and which of them come from DEFAULT. */
-static void
-put_control(struct json *j, const struct conf_dest *c)
-{
-	char value[128];
-	size_t i;
-
-	json_put_obj(j, "control");
-	json_put_str(j, "entry", c->name);
-	for (i = 0; i < conf_dest_keys(); i++)
-		json_put_str(j, conf_dest_key_name(i),
-		    conf_dest_value(c, i, value, sizeof(value)));
-	json_put_arr(j, "inherited");
-	for (i = 0; i < conf_dest_keys(); i++)
-		if (c->kind != CONF_DEST_DEFAULT && !conf_dest_given(c, i))
-			json_put_str(j, NULL, conf_dest_key_name(i));
-	json_put_end_arr(j);
-	json_put_end_obj(j);
-}
-
-/* The counters of the first host that would be tried. */
-static void
-put_limits(struct json *j, const struct plan *p)
-{
-	const struct verdict *v = p->verdict;
-	struct permit_names names;
-	struct ctl_permit_ask ask;
-	size_t i;
-	uint32_t k;
-
-	json_put_arr(j, "limits");
-	for (i = 0; i < v->n_hosts && !v->hosts[i].attempt; i++)
-		continue;
-	if (i < v->n_hosts) {
-		permit_keys(p, i, &v->hosts[i].host->addrs[0],
-		    v->hosts[i].level != LEVEL_NONE, &names, &ask);
-		for (k = 0; k < ask.n_keys; k++) {
-			json_put_obj(j, NULL);
-			json_put_str(j, "key", ask.keys[k].name);
-			json_put_uint(j, "limit", ask.keys[k].limit);
-			json_put_end_obj(j);
-		}
-		json_put_obj(j, NULL);
-		json_put_str(j, "key", "messages-per-connection");
-		json_put_uint(j, "limit", permit_max_messages(p, i));
-		json_put_end_obj(j);
-	}
-	json_put_end_arr(j);
-}
-
-static const char *
-state_of(struct deliver *d, const char *domain, const char *gateway)
-{
-	const struct memo *m;
-
-	TAILQ_FOREACH(m, &d->memos, lru)
-		if (strcmp(m->domain, domain) == 0 &&
-		    strcmp(m->gateway, gateway) == 0)
-			return m->state;
-	return "unknown";
-}
-
-static void
-explain_free(struct explain *e)
-{
-	LIST_REMOVE(e, link);
-	n_explains--;
-	gather_cancel(e->gather);
-	free(e);
-}
-
-static void
-on_plan(void *arg, struct plan *plan)
-{
-	struct explain *e = arg;
-	struct admin_peer *p = peer_of(e->d, e->instance);
-	struct buf b;
-	struct json j;
-
-	e->gather = NULL;
-	if (p == NULL || plan == NULL) {
-		if (p != NULL)
-			(void)adm_refuse(
-			    &p->adm, e->req_id, 503, "out of memory");
-		plan_unref(plan);
-		explain_free(e);
-		return;
-	}
-	buf_init(&b, DOC_MAX);
-	json_init(&j, &b);
-	json_put_obj(&j, NULL);
-	json_put_str(&j, "recipient", or_null(e->recipient));
-	json_put_str(&j, "domain", e->domain);
-	put_route(&j, plan->env->conf, e->domain);
-	json_put_str(&j, "gateway", plan->gateway->name);
-	put_control(&j, plan->control);
-	verdict_json(&j, &plan->facts, plan->verdict);
-	put_limits(&j, plan);
-	json_put_str(
-	    &j, "state", state_of(e->d, e->domain, plan->gateway->name));
-	json_put_null(&j, "next_attempt"); /* queue's to know: hoststatus */
-	json_put_end_obj(&j);
-	(void)send_doc(p, e->req_id, &b, j.err);
-	plan_unref(plan);
-	explain_free(e);
-}
-
-/* The client's address as settings compare it; false when it is none. */
-static bool
-client_address(const char *text, union conf_addr *ret)
-{
-	memset(ret, 0, sizeof(*ret));
-	if (inet_pton(AF_INET, text, &ret->in.sin_addr) == 1)
-		ret->in.sin_family = AF_INET;
-	else if (inet_pton(AF_INET6, text, &ret->in6.sin6_addr) == 1)
-		ret->in6.sin6_family = AF_INET6;
-	else
-		return false;
-	return true;
-}
-
-/* "user@domain" or "domain" into what is explained. NULL or what is wrong. */
-static const char *
-parse_target(const char *text, struct explain *e)
-{
-	const char *at = strrchr(text, '@'), *domain = text, *why = NULL;
-	struct addr a;
-
-	if (at != NULL) {
-		if (addr_parse(text, strlen(text), ADDR_UTF8, &a, &why) < 0)
-			return why != NULL ? why : "not an address";
-		(void)snprintf(e->recipient, sizeof(e->recipient), "%s", text);
-		domain = at + 1;
-	}
-	if (addr_domain_normalise(domain, strlen(domain), e->domain) < 0)
-		return "not a domain";
-	return NULL;
-}
-
-static int
-on_explain(struct admin_peer *p, uint64_t req_id, const struct adm_call *m)
-{
-	struct deliver *d = p->d;
-	const struct conf_gateway *gw;
-	union conf_addr client;
-	struct explain *e;
-	const char *wrong = NULL;
-
-	if (n_explains == EXPLAINS_MAX)
-		return adm_refuse(
-		    &p->adm, req_id, 503, "too many explains are under way");
-	if (m->args[2][0] != '\0' && !client_address(m->args[2], &client))
-		return adm_refuse(
-		    &p->adm, req_id, 400, "the client is no IP address");
-	e = calloc(1, sizeof(*e));
-	if (e == NULL)
-		return adm_refuse(&p->adm, req_id, 503, "out of memory");
-	LIST_INSERT_HEAD(&explains, e, link);
-	n_explains++;
-	e->d = d;
-	e->instance = p->instance;
-	e->req_id = req_id;
-	wrong = parse_target(m->args[0], e);
-	if (wrong == NULL) {
-		gw = conf_gateway_choose(d->env->conf, m->args[1],
-		    m->args[2][0] != '\0' ? &client.sa : NULL);
-		e->gather =
-		    gather_start(d, d->env, e->domain, gw->name, 0, on_plan, e);
-	}
-	if (e->gather == NULL) {
-		explain_free(e);
-		return adm_refuse(&p->adm, req_id, wrong != NULL ? 400 : 503,
-		    wrong != NULL ? wrong : "out of memory");
-	}
-	return 0;
+	return admin_send(p, req_id, &b, j.err);
 }
 
 /* ---- the channel --------------------------------------------------------------------------------------- */
@@ -440,7 +234,9 @@ on_call(void *peer, struct ipc_msg *m, struct ipc_rd *rd)
 		{ ADM_METRICS, on_metrics },
 		{ ADM_STATUS, on_status },
 		{ ADM_HOSTSTATUS, on_hoststatus },
-		{ ADM_EXPLAIN, on_explain },
+		{ ADM_EXPLAIN, inquiry_call },
+		{ ADM_TLSVERIFY, inquiry_call },
+		{ ADM_STS_CHECK, inquiry_call },
 	};
 	struct admin_peer *p = peer;
 	struct adm_call msg;
@@ -471,13 +267,7 @@ on_room(void *peer)
 static void
 drop_peer(struct admin_peer *p)
 {
-	struct explain *e, *next;
-
-	for (e = LIST_FIRST(&explains); e != NULL; e = next) {
-		next = LIST_NEXT(e, link);
-		if (e->d == p->d && e->instance == p->instance)
-			explain_free(e);
-	}
+	inquiries_drop(p->d, p->instance);
 	ipc_chan_free(p->adm.chan);
 	adm_peer_done(&p->adm);
 	p->used = false;
@@ -508,7 +298,7 @@ static const struct ipc_spec spec = {
 void
 admin_peer_new(struct deliver *d, uint32_t instance, int fd)
 {
-	struct admin_peer *p = peer_of(d, instance);
+	struct admin_peer *p = admin_peer_of(d, instance);
 	struct ipc_chan *chan;
 	size_t i;
 

@@ -190,6 +190,9 @@ waits_for_dcid(struct deliver *d)
 		LIST_FOREACH(c, &dst->conns, link)
 			if (c->state == CONN_DCID)
 				return c;
+	LIST_FOREACH(c, &d->probes, link)
+		if (c->state == CONN_DCID)
+			return c;
 	return NULL;
 }
 

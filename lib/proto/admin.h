@@ -20,7 +20,7 @@ enum {
 	ADM_END,       /* owner -> admin */
 };
 
-enum { ADM_ARGS = 3, ADM_ARG_MAX = 1024, ADM_PIECE_MAX = 64 * 1024 };
+enum { ADM_ARGS = 4, ADM_ARG_MAX = 1024, ADM_PIECE_MAX = 64 * 1024 };
 
 enum adm_op {
 	ADM_METRICS,	    /* everyone; payload of DATA: metrics_encode() */
@@ -38,13 +38,16 @@ enum adm_op {
 	ADM_RESUMEDEL,	    /* queue: the same */
 	ADM_WHY,	    /* queue: num MID */
 	ADM_EXPLAIN,	 /* deliver: arg0 address or domain, arg1 sender, arg2
-			     * client address */
+			     * client address, arg3 facts to replace
+			     * ("NAME=VALUE" lines), num 1: connect too */
 	ADM_DNSFLUSH,	 /* resolver: arg0 name or "" */
 	ADM_RELOAD,	 /* supervisor */
 	ADM_DRAIN,	 /* supervisor: num deadline in ms */
 	ADM_STS_LIST,	 /* policyd: arg0 names behind this one, num limit */
 	ADM_STS_SHOW,	 /* policyd: arg0 domain */
 	ADM_STS_REFRESH, /* policyd: arg0 domain */
+	ADM_STS_CHECK,	 /* policyd, then deliver: arg0 domain */
+	ADM_TLSVERIFY,	 /* deliver: arg0 domain, arg1 host or "" */
 	ADM_OP_COUNT
 };
 
@@ -84,6 +87,16 @@ enum adm_op {
  *               when there is none
  * STS_REFRESH   {domain, state, reason, source, mode, id, age_s, max_age_s,
  *               mx}, when the fetch has ended
+ * STS_CHECK     policyd: {domain, txt: {outcome, id, reason}, fetch: {result,
+ *               reason, mode, max_age_s, mx} or null, stored: {…} or null,
+ *               steps}; deliver: {domain, sts (as in EXPLAIN), steps}; steps
+ *               are those of lib/proto/diag.h, answered within 20 and 25 s
+ * TLSVERIFY     {domain, gateway, sts, outcome, reason, text, hosts: [{host,
+ *               address, port, verdict, result, reason, text, rule,
+ *               level_wanted, level_proven, protocol, cipher, names_wanted,
+ *               verified_name, certificate: {names, trusted, error} or null,
+ *               steps}]}, 404 when the host is none of the domain; EXPLAIN has
+ *               the same list as "live" when it was asked to connect
  */
 struct adm_call {
 	enum adm_op op;

@@ -84,6 +84,7 @@ struct facts_sts_policy {
 	int64_t age_s, max_age_s;
 	bool stale;	    /* valid, but the last refresh failed */
 	const char *source; /* "fetched", "cache"; NULL when no policy */
+	const char *reason; /* why none, only cached, or in doubt; or NULL */
 };
 
 struct facts_host {
@@ -277,6 +278,9 @@ enum verdict_level verdict_proven(const struct verdict_proof *proof);
 /* Fields mx_security, sts, outcome, reason, text and hosts of control.md's
  * `explain`, into the object that is open. */
 void verdict_json(
+    struct json *j, const struct facts *facts, const struct verdict *v);
+/* The same without hosts. */
+void verdict_json_head(
     struct json *j, const struct facts *facts, const struct verdict *v);
 
 #endif

@@ -78,6 +78,8 @@ put_sts(struct json *j, const struct facts_sts_policy *p)
 		json_put_str(j, "state", "none");
 		break;
 	}
+	json_put_str(j, "reason",
+	    p->reason != NULL && p->reason[0] != '\0' ? p->reason : NULL);
 	json_put_end_obj(j);
 }
 
@@ -128,7 +130,8 @@ put_host(struct json *j, const struct verdict_host *vh)
 }
 
 void
-verdict_json(struct json *j, const struct facts *f, const struct verdict *v)
+verdict_json_head(
+    struct json *j, const struct facts *f, const struct verdict *v)
 {
 	static const char *const outcomes[] = {
 		[VERDICT_DEFER] = "defer",
@@ -144,7 +147,6 @@ verdict_json(struct json *j, const struct facts *f, const struct verdict *v)
 		[FACTS_VIA_DISCARD] = "discard",
 	};
 	bool asked = f->via == FACTS_VIA_MX || f->via == FACTS_VIA_IMPLICIT;
-	size_t i;
 
 	json_put_str(j, "via", vias[f->via]);
 	json_put_str(
@@ -154,6 +156,14 @@ verdict_json(struct json *j, const struct facts *f, const struct verdict *v)
 	json_put_str(j, "reason", reason_word(v->reason));
 	json_put_str(j, "status", v->status);
 	json_put_str(j, "text", v->text);
+}
+
+void
+verdict_json(struct json *j, const struct facts *f, const struct verdict *v)
+{
+	size_t i;
+
+	verdict_json_head(j, f, v);
 	json_put_arr(j, "hosts");
 	for (i = 0; i < v->n_hosts; i++)
 		put_host(j, &v->hosts[i]);
