@@ -1,6 +1,6 @@
 /*
- * discover.c - the ops of the policy engine: TXT lookups, fetches with the
- * addresses they need, the store, the clock.
+ * discover.c - TXT lookups, and fetches with the addresses they need; and the
+ * ops of the policy engine, made of these, the store and the clock.
  */
 #include "policyd/policyd.h"
 
@@ -21,6 +21,9 @@
 struct job {
 	LIST_ENTRY(job) link;
 	struct app *app;
+	discover_txt_cb *txt_cb;
+	discover_fetch_cb *fetch_cb;
+	void *arg;
 	struct ask *asks[2]; /* TXT; or A and AAAA */
 	struct sts_addr addrs[STS_FETCH_ADDRS_MAX];
 	size_t n_addrs;
@@ -30,21 +33,24 @@ struct job {
 };
 
 static struct job *
-job_new(struct app *app, const char *domain)
+job_new(struct app *app, const char *domain, void *arg)
 {
 	struct job *j = calloc(1, sizeof(*j));
 
 	if (j == NULL)
 		return NULL;
 	j->app = app;
+	j->arg = arg;
 	(void)snprintf(j->domain, sizeof(j->domain), "%s", domain);
 	LIST_INSERT_HEAD(&app->jobs, j, link);
 	return j;
 }
 
-static void
-job_free(struct job *j)
+void
+discover_cancel(struct job *j)
 {
+	if (j == NULL)
+		return;
 	ask_cancel(j->asks[0]);
 	ask_cancel(j->asks[1]);
 	sts_fetch_cancel(j->fetch);
@@ -56,7 +62,7 @@ void
 jobs_cancel(struct app *app)
 {
 	while (!LIST_EMPTY(&app->jobs))
-		job_free(LIST_FIRST(&app->jobs));
+		discover_cancel(LIST_FIRST(&app->jobs));
 }
 
 /* ---- TXT ----------------------------------------------------------------------
@@ -66,13 +72,14 @@ static void
 on_txt(void *arg, const struct dns_answer *a)
 {
 	struct job *j = arg;
-	struct app *app = j->app;
+	discover_txt_cb *cb = j->txt_cb;
+	void *cb_arg = j->arg;
 	char domain[DNS_NAME_SIZE], text[300];
 	struct sts_txt txt;
 
 	j->asks[0] = NULL;
 	memcpy(domain, j->domain, sizeof(domain));
-	job_free(j);
+	discover_cancel(j);
 	if (log_wants(LOG_DEBUG))
 		log_debug("dns_answer",
 		    "DNS encache (%s, TXT, [(%u, '%s', %s)])", a->name,
@@ -80,25 +87,27 @@ on_txt(void *arg, const struct dns_answer *a)
 		    a->kind == DNS_DATA ? dns_answer_text(a, text, sizeof(text))
 					: dns_kind_str(a->kind));
 	sts_txt_from_answer(a, &txt);
-	policy_on_txt(app->policy, domain, &txt);
+	cb(cb_arg, domain, &txt);
 }
 
-static int
-op_txt(void *arg, const char *domain, bool fresh)
+int
+discover_txt(struct app *app, const char *domain, bool fresh,
+    discover_txt_cb *cb, void *arg, struct job **ret_job)
 {
-	struct app *app = arg;
 	char name[DNS_NAME_SIZE + 16];
-	struct job *j = job_new(app, domain);
+	struct job *j = job_new(app, domain, arg);
 
 	if (j == NULL)
 		return -ENOMEM;
+	j->txt_cb = cb;
 	(void)snprintf(name, sizeof(name), "_mta-sts.%s", domain);
 	log_debug("dns_query", "DNS query: Q(%s, 'TXT')", name);
 	j->asks[0] = ask_start(app, name, DNS_TXT, fresh, on_txt, j);
 	if (j->asks[0] == NULL) {
-		job_free(j);
+		discover_cancel(j);
 		return PE_FULL;
 	}
+	*ret_job = j;
 	return 0;
 }
 
@@ -108,16 +117,14 @@ op_txt(void *arg, const char *domain, bool fresh)
 static void
 on_fetched(void *arg, struct sts_fetch_result *res)
 {
-	struct job *j = arg;
-	struct app *app = j->app;
-	char domain[DNS_NAME_SIZE];
+	struct job *j = arg, done = *j;
 
 	j->fetch = NULL;
-	memcpy(domain, j->domain, sizeof(domain));
-	if (res->why == STS_FETCH_DNS && j->why[0] != '\0')
-		(void)snprintf(res->reason, sizeof(res->reason), "%s", j->why);
-	job_free(j);
-	policy_on_fetch(app->policy, domain, res);
+	discover_cancel(j);
+	if (res->why == STS_FETCH_DNS && done.why[0] != '\0')
+		(void)snprintf(
+		    res->reason, sizeof(res->reason), "%s", done.why);
+	done.fetch_cb(done.arg, done.domain, res, done.addrs, done.n_addrs);
 }
 
 static void
@@ -166,16 +173,18 @@ on_address(void *arg, const struct dns_answer *a)
 		begin_fetch(j);
 }
 
-static int
-op_fetch(void *arg, const char *domain)
+int
+discover_fetch(struct app *app, const char *domain, discover_fetch_cb *cb,
+    void *arg, struct job **ret_job)
 {
-	struct app *app = arg;
-	struct job *j = job_new(app, domain);
+	struct job *j = job_new(app, domain, arg);
 	char buf[STS_HOST_SIZE];
 	const char *host;
 
 	if (j == NULL)
 		return -ENOMEM;
+	j->fetch_cb = cb;
+	*ret_job = j;
 	host = sts_fetcher_host(app->fetcher, domain, buf);
 	if (host == NULL) {
 		begin_fetch(j); /* a proxy by address */
@@ -184,10 +193,48 @@ op_fetch(void *arg, const char *domain)
 	j->asks[0] = ask_start(app, host, DNS_A, false, on_address, j);
 	j->asks[1] = ask_start(app, host, DNS_AAAA, false, on_address, j);
 	if (j->asks[0] == NULL || j->asks[1] == NULL) {
-		job_free(j);
+		discover_cancel(j);
 		return PE_FULL;
 	}
 	return 0;
+}
+
+/* ---- for the engine ---------------------------------------------------------------
+ */
+
+static void
+engine_txt(void *arg, const char *domain, const struct sts_txt *txt)
+{
+	struct app *app = arg;
+
+	policy_on_txt(app->policy, domain, txt);
+}
+
+static int
+op_txt(void *arg, const char *domain, bool fresh)
+{
+	struct job *j;
+
+	return discover_txt(arg, domain, fresh, engine_txt, arg, &j);
+}
+
+static void
+engine_fetched(void *arg, const char *domain, struct sts_fetch_result *res,
+    const struct sts_addr *addrs, size_t n_addrs)
+{
+	struct app *app = arg;
+
+	(void)addrs;
+	(void)n_addrs;
+	policy_on_fetch(app->policy, domain, res);
+}
+
+static int
+op_fetch(void *arg, const char *domain)
+{
+	struct job *j;
+
+	return discover_fetch(arg, domain, engine_fetched, arg, &j);
 }
 
 /* ---- store and clock -------------------------------------------------------------

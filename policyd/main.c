@@ -220,6 +220,7 @@ start(struct child *c, void *arg)
 static void
 finish(struct app *app)
 {
+	checks_stop();
 	jobs_cancel(app);
 	/* what was fetched is on disk before we go */
 	policy_free(app->policy);

@@ -22,6 +22,14 @@
 
 enum { DOC_MAX = 2 * 1024 * 1024, LIST_DEFAULT = 100, LIST_MAX = 5000 };
 
+/* A check that runs for an operator. */
+struct looking {
+	LIST_ENTRY(looking) link;
+	struct check *check;
+	struct admin *admin;
+	uint64_t req_id;
+};
+
 /* A refresh that runs for an operator. */
 struct refresh {
 	LIST_ENTRY(refresh) link;
@@ -37,6 +45,7 @@ struct admin {
 	struct adm_peer peer;
 	uint32_t instance;
 	LIST_HEAD(refresh_list, refresh) refreshes;
+	LIST_HEAD(looking_list, looking) lookings;
 };
 
 /* ---- metrics and status --------------------------------------------------------
@@ -109,10 +118,10 @@ metrics(struct app *app, struct buf *doc)
 	struct policy_stats ps;
 	struct store_stats ss;
 	char labels[64];
-	int i;
+	int i, k;
 
 	policy_stats(app->policy, &ps);
-	store_stats(app->store, &ss);
+	store_stats(app->store, app_now_s(app), &ss);
 	put_counters(app, &w);
 	for (i = 0; i < STS_FETCH_WHY_COUNT; i++) {
 		(void)snprintf(labels, sizeof(labels), "result=\"%s\"",
@@ -127,6 +136,16 @@ metrics(struct app *app, struct buf *doc)
 		put(&w, "postern_sts_policies", labels, "Stored policies",
 		    METRIC_GAUGE, ss.by_mode[i]);
 	}
+	for (i = 0; i <= STS_MODE_ENFORCE; i++)
+		for (k = 0; k < AGE_CLASSES; k++) {
+			(void)snprintf(labels, sizeof(labels),
+			    "mode=\"%s\",age=\"%s\"",
+			    sts_mode_word((enum sts_mode)i), age_word(k));
+			put(&w, "postern_sts_policies_by_age", labels,
+			    "Stored policies by the time since their last "
+			    "fetch",
+			    METRIC_GAUGE, ss.by_age[i][k]);
+		}
 	put(&w, "postern_sts_evicted_total", "",
 	    "Policies pushed out by max_policies", METRIC_COUNTER, ss.evicted);
 	put(&w, "postern_sts_fetching", "", "Policy fetches under way",
@@ -144,7 +163,7 @@ status(struct app *app, struct buf *doc)
 	struct json j;
 
 	policy_stats(app->policy, &ps);
-	store_stats(app->store, &ss);
+	store_stats(app->store, app_now_s(app), &ss);
 	json_init(&j, doc);
 	json_put_obj(&j, NULL);
 	json_put_uint(&j, "policies_enforce", ss.by_mode[STS_MODE_ENFORCE]);
@@ -343,6 +362,48 @@ sts_refresh(struct admin *ad, uint64_t req_id, const char *domain)
 	return 0;
 }
 
+static void
+on_checked(void *arg, const struct buf *doc, int err)
+{
+	struct looking *l = arg;
+	struct adm_peer *peer = &l->admin->peer;
+
+	/* a channel that is full or gone has nobody who waits */
+	if (err == 0)
+		(void)adm_reply(peer, l->req_id, doc);
+	else
+		(void)adm_refuse(peer, l->req_id, 503, err_str(err));
+	LIST_REMOVE(l, link);
+	free(l);
+}
+
+static int
+sts_check(struct admin *ad, uint64_t req_id, const char *domain)
+{
+	struct looking *l = calloc(1, sizeof(*l));
+	int r;
+
+	if (l == NULL)
+		return -ENOMEM;
+	l->admin = ad;
+	l->req_id = req_id;
+	r = check_start(ad->app, domain, on_checked, l, &l->check);
+	if (r < 0) {
+		free(l);
+		return r;
+	}
+	LIST_INSERT_HEAD(&ad->lookings, l, link);
+	return 0;
+}
+
+static void
+looking_free(struct looking *l)
+{
+	check_cancel(l->check);
+	LIST_REMOVE(l, link);
+	free(l);
+}
+
 /* ---- channel ----------------------------------------------------------------------
  */
 
@@ -374,6 +435,10 @@ on_call(void *peer, struct ipc_msg *m, struct ipc_rd *rd)
 		return adm_refuse(&ad->peer, m->req_id, 503, "policyd stops");
 	if (call.op == ADM_STS_REFRESH) {
 		r = sts_refresh(ad, m->req_id, call.args[0]);
+		return r < 0 ? refuse(ad, m->req_id, r) : 0;
+	}
+	if (call.op == ADM_STS_CHECK) {
+		r = sts_check(ad, m->req_id, call.args[0]);
 		return r < 0 ? refuse(ad, m->req_id, r) : 0;
 	}
 	buf_init(&doc, DOC_MAX);
@@ -413,6 +478,8 @@ on_down(void *peer, int why, const char *text)
 		    ad->app->child, ROLE_ADMIN, ad->instance, text);
 	while (!LIST_EMPTY(&ad->refreshes))
 		refresh_free(LIST_FIRST(&ad->refreshes));
+	while (!LIST_EMPTY(&ad->lookings))
+		looking_free(LIST_FIRST(&ad->lookings));
 	adm_peer_done(&ad->peer);
 	LIST_REMOVE(ad, link);
 	ipc_chan_free(chan);
@@ -451,6 +518,7 @@ admin_open(struct app *app, uint32_t instance, int fd)
 		ad->app = app;
 		ad->instance = instance;
 		LIST_INIT(&ad->refreshes);
+		LIST_INIT(&ad->lookings);
 		r = ipc_chan_new(&app->child->hub, fd, &spec, ad, &chan);
 	} else {
 		(void)close(fd);

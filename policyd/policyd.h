@@ -88,9 +88,38 @@ struct ask *ask_start(struct app *app, const char *name, uint16_t type,
     bool fresh, ask_done *done, void *arg);
 void ask_cancel(struct ask *a);
 
-/* discover.c: the ops of policy.h. */
+/* ---- discover.c ---- */
+
+/* The ops of policy.h. */
 extern const struct policy_ops app_ops;
+
+/* One lookup of a TXT record, or of the policy host's addresses and a fetch
+ * from there. cb comes once, never inside (unless memory is short); what it
+ * gets is borrowed, the policy may be taken. 0, or negative: no cb. */
+struct job;
+typedef void discover_txt_cb(
+    void *arg, const char *domain, const struct sts_txt *txt);
+typedef void discover_fetch_cb(void *arg, const char *domain,
+    struct sts_fetch_result *res, const struct sts_addr *addrs, size_t n_addrs);
+int discover_txt(struct app *app, const char *domain, bool fresh,
+    discover_txt_cb *cb, void *arg, struct job **ret_job);
+int discover_fetch(struct app *app, const char *domain, discover_fetch_cb *cb,
+    void *arg, struct job **ret_job);
+/* No cb any more; not after it came. NULL is fine. */
+void discover_cancel(struct job *j);
 void jobs_cancel(struct app *app);
+
+/* ---- check.c: sts check, our part ---- */
+
+struct buf;
+struct check;
+/* doc is borrowed; the check is gone. */
+typedef void check_done(void *arg, const struct buf *doc, int err);
+/* 0, PE_SYNTAX, PE_FULL, -ENOMEM. */
+int check_start(struct app *app, const char *domain, check_done *done,
+    void *arg, struct check **ret_check);
+void check_cancel(struct check *c); /* NULL is fine */
+void checks_stop(void);		    /* all are answered by an error */
 
 /* events.c: what happened, into the log and the counters. */
 void app_event(void *arg, const struct policy_event *ev);

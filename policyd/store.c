@@ -53,7 +53,7 @@ STAILQ_HEAD(job_list, job);
 
 struct store {
 	MDB_env *env;
-	MDB_dbi meta, policy, due, used[MODES];
+	MDB_dbi meta, policy, due, age, used[MODES];
 	MDB_txn *read_txn; /* reset between reads */
 	uv_async_t async;
 	pthread_t thread;
@@ -169,6 +169,8 @@ erase(struct store *st, MDB_txn *txn, const char *domain)
 			k = time_key(buf, old.used_s, domain);
 			r = del(txn, st->used[old.policy.mode], &k);
 		}
+		if (r == 0)
+			r = err_of(age_count(txn, st->age, &old, -1));
 		record_done(&old);
 	} else if (r == PE_CORRUPT) {
 		r = 0; /* its index entries are found by whoever meets them */
@@ -260,6 +262,8 @@ put(struct store *st, MDB_txn *txn, const struct job *j)
 		r = err_of(
 		    mdb_put(txn, st->used[j->head.policy.mode], &k, &none, 0));
 	}
+	if (r == 0)
+		r = err_of(age_count(txn, st->age, &j->head, 1));
 	return r;
 }
 
@@ -482,6 +486,8 @@ open_dbs(struct store *st, MDB_txn *txn, int64_t *ret_clock_s)
 		rc = mdb_dbi_open(txn, "policy", MDB_CREATE, &st->policy);
 	if (rc == 0)
 		rc = mdb_dbi_open(txn, "due", MDB_CREATE, &st->due);
+	if (rc == 0)
+		rc = mdb_dbi_open(txn, "age", MDB_CREATE, &st->age);
 	for (i = 0; i < MODES && rc == 0; i++)
 		rc = mdb_dbi_open(txn, names[i], MDB_CREATE, &st->used[i]);
 	if (rc != 0)
@@ -517,7 +523,7 @@ open_env(struct store *st, const char *path, int64_t *ret_clock_s)
 
 	rc = mdb_env_create(&st->env);
 	if (rc == 0)
-		rc = mdb_env_set_maxdbs(st->env, 3 + MODES);
+		rc = mdb_env_set_maxdbs(st->env, 4 + MODES);
 	if (rc == 0)
 		rc =
 		    mdb_env_set_mapsize(st->env, map < MAP_MIN ? MAP_MIN : map);
@@ -658,6 +664,7 @@ store_put(struct store *st, const struct policy_record *rec, int64_t now_s,
 		return -ENOMEM;
 	j->head.refresh_s = rec->refresh_s;
 	j->head.used_s = rec->used_s;
+	j->head.fetched_s = rec->fetched_s;
 	j->head.policy.mode = rec->policy.mode;
 	j->cb = cb;
 	j->arg = arg;
@@ -773,7 +780,7 @@ store_list(struct store *st, const char *after,
 }
 
 void
-store_stats(struct store *st, struct store_stats *ret)
+store_stats(struct store *st, int64_t now_s, struct store_stats *ret)
 {
 	int i;
 
@@ -781,6 +788,7 @@ store_stats(struct store *st, struct store_stats *ret)
 	if (mdb_txn_renew(st->read_txn) == 0) {
 		for (i = 0; i < MODES; i++)
 			ret->by_mode[i] = entries(st->read_txn, st->used[i]);
+		age_read(st->read_txn, st->age, now_s, ret->by_age, MODES);
 		mdb_txn_reset(st->read_txn);
 	}
 	(void)pthread_mutex_lock(&st->mutex);

@@ -9,6 +9,7 @@
 #ifndef POSTERN_POLICYD_STORE_H
 #define POSTERN_POLICYD_STORE_H
 
+#include "policyd/age.h"
 #include "policyd/record.h"
 
 #include <stdbool.h>
@@ -67,8 +68,9 @@ int store_list(struct store *st, const char *after,
 
 struct store_stats {
 	uint64_t by_mode[STS_MODE_ENFORCE + 1]; /* records */
+	uint64_t by_age[STS_MODE_ENFORCE + 1][AGE_CLASSES];
 	uint64_t evicted, write_errors, commits;
 };
-void store_stats(struct store *st, struct store_stats *ret);
+void store_stats(struct store *st, int64_t now_s, struct store_stats *ret);
 
 #endif

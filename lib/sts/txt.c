@@ -125,6 +125,7 @@ sts_txt_select(const struct sts_record *records, size_t n, struct sts_txt *ret)
 		found = &records[i];
 		count++;
 	}
+	ret->announced = count;
 	if (count != 1) {
 		if (count == 0)
 			(void)snprintf(ret->reason, sizeof(ret->reason),

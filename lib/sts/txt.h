@@ -24,6 +24,7 @@ struct sts_txt {
 	enum sts_txt_outcome outcome;
 	char id[STS_ID_MAX + 1]; /* "" unless usable */
 	char reason[128];	 /* for people, printable; "" when usable */
+	size_t announced;	 /* records that begin with v=STSv1; */
 };
 
 /* One joined record: any bytes, not terminated. */

@@ -233,6 +233,28 @@ test_kill(void **state)
 	close_store();
 }
 
+/* The same policies by age: all are young, then none is. */
+static void
+assert_ages(uint64_t enforce, uint64_t none, uint64_t testing)
+{
+	static const int64_t later[AGE_CLASSES] = { 3600, 3 * 86400, 20 * 86400,
+		300 * 86400 };
+	struct store_stats s;
+	int c, k;
+
+	for (c = 0; c < AGE_CLASSES; c++) {
+		store_stats(st, NOW + later[c], &s);
+		for (k = 0; k < AGE_CLASSES; k++) {
+			assert_int_equal(s.by_age[STS_MODE_ENFORCE][k],
+			    k == c ? enforce : 0);
+			assert_int_equal(
+			    s.by_age[STS_MODE_NONE][k], k == c ? none : 0);
+			assert_int_equal(s.by_age[STS_MODE_TESTING][k],
+			    k == c ? testing : 0);
+		}
+	}
+}
+
 /* Over the bound: mode none first, then testing, then enforce; of each what
  * was used longest ago. */
 static void
@@ -264,24 +286,26 @@ test_evict(void **state)
 	assert_false(has("e-old.example"));
 	assert_true(has("e-new.example") && has("e-mid.example") &&
 	    has("e-two.example") && has("e-six.example"));
-	store_stats(st, &s);
+	store_stats(st, 0, &s);
 	assert_int_equal(s.by_mode[STS_MODE_ENFORCE], 4);
 	assert_int_equal(s.by_mode[STS_MODE_NONE], 0);
 	assert_int_equal(s.evicted, 5);
 	/* writing one again is no second one */
 	put("e-new.example", "testing", NOW + 1, NOW + 2);
 	wait_done(10);
-	store_stats(st, &s);
+	store_stats(st, 0, &s);
 	assert_int_equal(s.by_mode[STS_MODE_ENFORCE], 3);
 	assert_int_equal(s.by_mode[STS_MODE_TESTING], 1);
+	assert_ages(3, 0, 1);
 	/* a smaller bound holds from the next write on */
 	store_set_max(st, 1);
 	put("e-end.example", "enforce", NOW + 9, NOW);
 	wait_done(11);
-	store_stats(st, &s);
+	store_stats(st, 0, &s);
 	assert_int_equal(s.by_mode[STS_MODE_ENFORCE], 1);
 	assert_int_equal(s.by_mode[STS_MODE_TESTING], 0);
 	assert_true(has("e-end.example"));
+	assert_ages(1, 0, 0);
 	close_store();
 }
 
@@ -376,7 +400,7 @@ test_damage(void **state)
 	wait_done(3);
 	assert_true(has("c.example"));
 	assert_false(has("b.example"));
-	store_stats(st, &s);
+	store_stats(st, 0, &s);
 	assert_int_equal(s.by_mode[STS_MODE_ENFORCE], 1);
 	close_store();
 }
@@ -473,7 +497,7 @@ test_many(void **state)
 		put(domain, "enforce", NOW + i, NOW + i);
 	}
 	wait_done(MANY);
-	store_stats(st, &s);
+	store_stats(st, 0, &s);
 	assert_int_equal(s.by_mode[STS_MODE_ENFORCE], MANY);
 	/* how many share one is up to the disk and the sanitizer: they share */
 	assert_in_range(s.commits, 1, MANY / 2);
