@@ -63,6 +63,7 @@ void health_finish(struct admin *a, struct http_req *req, struct ask *ask);
 /* views.c: several answers about one thing. */
 void host_finish(struct http_req *req, struct ask *ask, const char *domain);
 void explain_finish(struct http_req *req, struct ask *ask);
+void check_finish(struct http_req *req, struct ask *ask, const char *domain);
 
 /* "queue", "smtpd 2": how a process is named to people. */
 const char *process_name(

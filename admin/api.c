@@ -326,11 +326,14 @@ get_host(struct work *w)
 {
 	const struct adm_call call = { .op = ADM_HOSTSTATUS,
 		.args = { w->domain, "", "" } };
+	const struct adm_call policy = { .op = ADM_STS_SHOW,
+		.args = { w->domain, "", "" } };
 
 	if (!want_domain(w, w->param) || !want_ask(w))
 		return;
 	if (ask_one(w->ask, ROLE_QUEUE, 0, &call, ASK_TIMEOUT_MS) < 0 ||
-	    ask_all(w->ask, ROLE_DELIVER, &call, ASK_TIMEOUT_MS) < 0)
+	    ask_all(w->ask, ROLE_DELIVER, &call, ASK_TIMEOUT_MS) < 0 ||
+	    ask_all(w->ask, ROLE_POLICYD, &policy, ASK_TIMEOUT_MS) < 0)
 		http_error(w->req, 503, "admin", "out of memory");
 	else
 		go(w, finish_host);
@@ -423,6 +426,8 @@ get_explain(struct work *w)
 	const char *target = http_arg(w->req, "target");
 	const char *from = http_arg(w->req, "from");
 	const char *client = http_arg(w->req, "client");
+	const char *live = http_arg(w->req, "live");
+	const char *with = http_arg(w->req, "with");
 	struct adm_call host = { .op = ADM_HOSTSTATUS,
 		.args = { w->domain, "", "" } };
 	struct adm_call call = { .op = ADM_EXPLAIN };
@@ -438,8 +443,10 @@ get_explain(struct work *w)
 	call.args[0] = target;
 	call.args[1] = from != NULL ? from : "";
 	call.args[2] = client != NULL ? client : "";
+	call.args[3] = with != NULL ? with : "";
+	call.num = live != NULL && strcmp(live, "0") != 0;
 	if (!fits(w, target) || !fits(w, call.args[1]) ||
-	    !fits(w, call.args[2]) || !want_ask(w))
+	    !fits(w, call.args[2]) || !fits(w, call.args[3]) || !want_ask(w))
 		return;
 	if (ask_one(w->ask, ROLE_DELIVER, any_deliver(w->admin->owners), &call,
 		ASK_EXPLAIN_TIMEOUT_MS) < 0 ||
@@ -654,6 +661,61 @@ post_policy_refresh(struct work *w)
 		go(w, pass);
 }
 
+static void
+finish_check(struct work *w)
+{
+	check_finish(w->req, w->ask, w->domain);
+}
+
+static bool
+ask_deliver(struct work *w, const struct adm_call *call)
+{
+	if (ask_one(w->ask, ROLE_DELIVER, any_deliver(w->admin->owners), call,
+		ASK_EXPLAIN_TIMEOUT_MS) == 0)
+		return true;
+	http_error(w->req, 503, "admin", "out of memory");
+	return false;
+}
+
+/* policyd has looked past the DNS cache: what deliver finds comes after it. */
+static void
+check_hosts(struct work *w)
+{
+	const struct adm_call call = { .op = ADM_STS_CHECK,
+		.args = { w->domain } };
+
+	if (ask_at(w->ask, 0)->code != 0)
+		finish_check(w);
+	else if (ask_deliver(w, &call))
+		go(w, finish_check);
+}
+
+static void
+get_check(struct work *w)
+{
+	const struct adm_call call = { .op = ADM_STS_CHECK,
+		.args = { w->domain } };
+
+	if (!want_domain(w, w->param) || !want_ask(w))
+		return;
+	if (ask_one(w->ask, ROLE_POLICYD, 0, &call, ASK_CHECK_TIMEOUT_MS) < 0)
+		http_error(w->req, 503, "admin", "out of memory");
+	else
+		go(w, check_hosts);
+}
+
+static void
+get_tlsverify(struct work *w)
+{
+	const char *host = http_arg(w->req, "host");
+	const struct adm_call call = { .op = ADM_TLSVERIFY,
+		.args = { w->domain, host != NULL ? host : "" } };
+
+	if (want_domain(w, w->param) && fits(w, call.args[1]) && want_ask(w) &&
+	    ask_deliver(w, &call))
+		go(w, pass);
+}
+
 /* ---- the table ---------------------------------------------------------------------------- */
 
 #define LOOK HTTP_CONTROL
@@ -671,7 +733,7 @@ static const struct route routes[] = {
 	{ "GET",    "/v1/messages/*", LOOK, get_message,    { NULL } },
 	{ "DELETE", "/v1/messages/*", LOOK, delete_message, { NULL } },
 	{ "GET",    "/v1/why/*",      LOOK, get_why,        { NULL } },
-	{ "GET",    "/v1/explain",    LOOK, get_explain,    { "target", "from", "client", NULL } },
+	{ "GET",    "/v1/explain",    LOOK, get_explain,    { "target", "from", "client", "live", "with", NULL } },
 	{ "POST",   "/v1/deliver",    LOOK, post_deliver,   { NULL } },
 	{ "POST",   "/v1/suspend",    LOOK, post_suspend,   { NULL } },
 	{ "POST",   "/v1/resume",     LOOK, post_resume,    { NULL } },
@@ -682,6 +744,8 @@ static const struct route routes[] = {
 	{ "POST",   "/v1/dnsflush",   LOOK, post_dnsflush,  { NULL } },
 	{ "GET",    "/v1/sts",        LOOK, get_policies,   { "after", "limit", NULL } },
 	{ "GET",    "/v1/sts/*",      LOOK, get_policy,     { NULL } },
+	{ "GET",    "/v1/stscheck/*", LOOK, get_check,      { NULL } },
+	{ "GET",    "/v1/tlsverify/*", LOOK, get_tlsverify, { "host", NULL } },
 	{ "POST",   "/v1/stsrefresh", LOOK, post_policy_refresh, { NULL } },
 };
 /* clang-format on */

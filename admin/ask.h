@@ -15,6 +15,8 @@ enum {
 	ASK_MAX = 2 * OWNERS_MAX,
 	ASK_TIMEOUT_MS = 5000,
 	ASK_EXPLAIN_TIMEOUT_MS = 30000, /* may look up names */
+	ASK_CHECK_TIMEOUT_MS = 22000,	/* policyd's part of sts check; with the
+					 * one above within the front's 60 s */
 };
 
 struct ask_answer {

@@ -1,7 +1,8 @@
 /*
  * views.c - answers of several processes about one thing, side by side.
  *
- * Called by api.c. hoststatus: queue's part and each worker's. explain: the
+ * Called by api.c. hoststatus: queue's part, each worker's, and the stored
+ * policy. sts check: the steps of policyd and of deliver. explain: the
  * worker's verdict, with the state of the destination from queue.
  */
 #include "admin/admin.h"
@@ -67,48 +68,51 @@ refuse(struct http_req *req, const struct ask_answer *ans)
 	    ans->text);
 }
 
-/* {domain, destinations, workers, errors}; 404 when nobody knows the domain. */
+/* What one owner adds to the document of a host. */
+static void
+add_host_part(struct ask_answer *ans, json_t *host)
+{
+	json_t *doc = document(ans), *list;
+
+	if (doc == NULL) {
+		if (ans->code != 404)
+			(void)json_array_append_new(
+			    json_object_get(host, "errors"), error_object(ans));
+		return;
+	}
+	list = json_object_get(doc, "destinations");
+	if (ans->role == ROLE_QUEUE)
+		(void)json_array_extend(
+		    json_object_get(host, "destinations"), list);
+	else if (ans->role == ROLE_POLICYD)
+		(void)json_object_set(host, "policy", doc);
+	else if (json_array_size(list) > 0)
+		(void)json_array_append_new(json_object_get(host, "workers"),
+		    json_pack("{s:i, s:O}", "instance", (int)ans->instance,
+			"destinations", list));
+	json_decref(doc);
+}
+
+/* {domain, destinations, workers, policy, errors}; 404 when nobody knows the
+ * domain. */
 void
 host_finish(struct http_req *req, struct ask *ask, const char *domain)
 {
-	json_t *destinations = json_array(), *workers = json_array();
-	json_t *errors = json_array(), *doc, *list;
+	json_t *host = json_pack("{s:s, s:[], s:[], s:n, s:[]}", "domain",
+	    domain, "destinations", "workers", "policy", "errors");
 	struct ask_answer *queue = ask_at(ask, 0);
 	size_t i;
 
-	for (i = 0; i < ask_count(ask); i++) {
-		struct ask_answer *ans = ask_at(ask, i);
-
-		doc = document(ans);
-		if (doc == NULL) {
-			if (ans->code != 404)
-				(void)json_array_append_new(
-				    errors, error_object(ans));
-			continue;
-		}
-		list = json_object_get(doc, "destinations");
-		if (ans->role == ROLE_QUEUE)
-			(void)json_array_extend(destinations, list);
-		else if (json_array_size(list) > 0)
-			(void)json_array_append_new(workers,
-			    json_pack("{s:i, s:O}", "instance",
-				(int)ans->instance, "destinations", list));
-		json_decref(doc);
-	}
-	if (queue->code != 0 && json_array_size(workers) == 0) {
-		if (queue->code == 404)
-			http_error(req, 404, "queue", queue->text);
-		else
-			refuse(req, queue);
-		json_decref(destinations);
-		json_decref(workers);
-		json_decref(errors);
-		return;
-	}
-	doc = json_pack("{s:s, s:o, s:o, s:o}", "domain", domain,
-	    "destinations", destinations, "workers", workers, "errors", errors);
-	reply_json(req, doc);
-	json_decref(doc);
+	for (i = 0; i < ask_count(ask); i++)
+		add_host_part(ask_at(ask, i), host);
+	if (queue->code == 0 ||
+	    json_array_size(json_object_get(host, "workers")) > 0 ||
+	    (queue->code == 404 &&
+		json_is_object(json_object_get(host, "policy"))))
+		reply_json(req, host);
+	else
+		refuse(req, queue);
+	json_decref(host);
 }
 
 /* The destination of queue's hoststatus that has this gateway, or NULL. */
@@ -161,6 +165,56 @@ explain_finish(struct http_req *req, struct ask *ask)
 	host = ask_count(ask) > 1 ? document(ask_at(ask, 1)) : NULL;
 	add_state(doc, host);
 	json_decref(host);
+	reply_json(req, doc);
+	json_decref(doc);
+}
+
+/* ---- sts check ----------------------------------------------------------------- */
+
+/* The worst of the steps: "ok", "warning" or "error". */
+static const char *
+worst(const json_t *steps)
+{
+	const char *word, *found = "ok";
+	json_t *step;
+	size_t i;
+
+	json_array_foreach(steps, i, step) {
+		word = json_string_value(json_object_get(step, "result"));
+		if (word != NULL && strcmp(word, "error") == 0)
+			return "error";
+		if (word != NULL && strcmp(word, "warning") == 0)
+			found = "warning";
+	}
+	return found;
+}
+
+/* policyd looked for a policy, deliver at what holds and at the hosts. */
+void
+check_finish(struct http_req *req, struct ask *ask, const char *domain)
+{
+	static const char *const taken[] = { "txt", "fetch", "stored", "sts" };
+	json_t *doc =
+	    json_pack("{s:s, s:n, s:[]}", "domain", domain, "result", "steps");
+	json_t *steps = json_object_get(doc, "steps"), *part, *value;
+	size_t i, k;
+
+	for (i = 0; i < ask_count(ask); i++) {
+		part = document(ask_at(ask, i));
+		if (part == NULL) {
+			refuse(req, ask_at(ask, i));
+			json_decref(doc);
+			return;
+		}
+		for (k = 0; k < sizeof(taken) / sizeof(taken[0]); k++) {
+			value = json_object_get(part, taken[k]);
+			if (value != NULL)
+				(void)json_object_set(doc, taken[k], value);
+		}
+		(void)json_array_extend(steps, json_object_get(part, "steps"));
+		json_decref(part);
+	}
+	(void)json_object_set_new(doc, "result", json_string(worst(steps)));
 	reply_json(req, doc);
 	json_decref(doc);
 }

@@ -36,6 +36,10 @@ static const struct opt deliver_opts[] = {
 static const struct opt explain_opts[] = {
 	{ "--from", "S", "as if this sender had sent it; <> for a notice" },
 	{ "--client", "IP", "as if it had come from this client" },
+	{ "--live", NULL, "connect to the hosts too; no mail is sent" },
+	{ "--with", "F=V",
+	    "another fact: sts=none, sts=indeterminate, sts.mode=enforce, "
+	    "sts.id=ID, sts.mx=PATTERN,…; repeats" },
 	{ NULL, NULL, NULL },
 };
 
@@ -138,7 +142,9 @@ const struct command ctl_commands[] = {
 	    0, 0, tophosts_opts, cmd_tophosts },
 	{ "hoststatus", "DOMAIN", "everything about one destination",
 	    "State, queue, connections, last errors and next attempt of a\n"
-	    "recipient domain, on each virtual gateway. Exit status 1 when "
+	    "recipient domain, on each virtual gateway, and its MTA-STS "
+	    "policy as\n"
+	    "stored. Exit status 1 when "
 	    "the\n"
 	    "node knows nothing about it.",
 	    "  posternctl hoststatus example.com\n", 1, 1, NULL,
@@ -162,12 +168,17 @@ const struct command ctl_commands[] = {
 	    "state,\n"
 	    "and the verdict for each host with the rules that led to it. "
 	    "Looks\n"
-	    "names up; connects to nobody. Exit status 1 when nothing would "
-	    "be\n"
-	    "delivered now.",
+	    "names up; connects to nobody, unless --live is given. --with "
+	    "asks\n"
+	    "what would be if a fact were another. Exit status 1 when nothing "
+	    "would\n"
+	    "be delivered now.",
 	    "  posternctl explain user@example.com\n"
 	    "  posternctl explain example.com --from news@example.net\n"
-	    "  posternctl explain example.com --client 10.1.2.3 --json\n",
+	    "  posternctl explain example.com --client 10.1.2.3 --json\n"
+	    "  posternctl explain example.com --live\n"
+	    "  posternctl explain example.com --with sts.mode=enforce --with "
+	    "sts.mx='*.example.net'\n",
 	    1, 1, explain_opts, cmd_explain },
 	{ "delivernow", "[HOST]", "try again now",
 	    "What is deferred at HOST, or everywhere, is due at once.",
@@ -251,6 +262,30 @@ const struct command ctl_commands[] = {
 	    "  posternctl dane plan --domain example.com --resolver "
 	    "192.0.2.53:53 --trust-ad yes\n",
 	    0, 0, dane_plan_opts, cmd_dane_plan },
+	{ "tlsverify", "DOMAIN [HOST]", "connect and prove TLS; no mail",
+	    "Connects to the hosts of a domain, or to one of them, as for "
+	    "mail, and\n"
+	    "tells protocol, cipher, certificate, verified name, level wanted "
+	    "and\n"
+	    "proven, and each step with what to do. Exit status 1 when mail "
+	    "would\n"
+	    "not be sent over one of the connections.",
+	    "  posternctl tlsverify example.com\n"
+	    "  posternctl tlsverify example.com mx1.example.com --json\n",
+	    1, 2, NULL, cmd_tlsverify },
+	{ "sts check", "DOMAIN", "the whole diagnosis of MTA-STS",
+	    "TXT record, policy host, its certificate, the policy, what is in "
+	    "force\n"
+	    "here, and for each MX host: listed? STARTTLS? certificate? Each "
+	    "step is\n"
+	    "ok, warning or error, with what to do. Looks past the DNS cache "
+	    "and\n"
+	    "connects to policy host and MX hosts; sends no mail. Exit status "
+	    "0 all\n"
+	    "is well, 1 a warning or an error.",
+	    "  posternctl sts check example.com\n"
+	    "  posternctl sts check example.com --json\n",
+	    1, 1, NULL, cmd_sts_check },
 	{ "sts list", "", "the MTA-STS policies that the node holds",
 	    "In order of domains, with mode, id, age and failed refreshes.",
 	    "  posternctl sts list --limit 20\n"

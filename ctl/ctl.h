@@ -111,5 +111,14 @@ int cmd_dane_plan(struct ctl *ctl, const struct args *a);
 int cmd_sts_list(struct ctl *ctl, const struct args *a);
 int cmd_sts_show(struct ctl *ctl, const struct args *a);
 int cmd_sts_refresh(struct ctl *ctl, const struct args *a);
+int cmd_sts_check(struct ctl *ctl, const struct args *a);
+int cmd_tlsverify(struct ctl *ctl, const struct args *a);
+
+/* ---- steps.c ------------------------------------------------------------------------ */
+
+/* Steps of a diagnosis, one or two lines each. */
+void show_steps(FILE *out, int indent, const json_t *steps);
+/* Hosts of tlsverify, or "live" of explain. */
+void show_live(FILE *out, const json_t *hosts);
 
 #endif

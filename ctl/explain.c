@@ -112,8 +112,8 @@ show(FILE *out, json_t *doc)
 	static const char *const plain[][2] = { { "recipient", "recipient" },
 		{ "domain", "domain" }, { "gateway", "gateway" },
 		{ "MX", "mx_security" }, { "outcome", "outcome" },
-		{ "reason", "reason" }, { "state", "state" },
-		{ "next attempt", "next_attempt" } };
+		{ "reason", "reason" }, { "text", "text" },
+		{ "state", "state" }, { "next attempt", "next_attempt" } };
 	json_t *h;
 	size_t i;
 
@@ -124,10 +124,32 @@ show(FILE *out, json_t *doc)
 	(void)fputs("control\n", out);
 	show_tree(out, 2, json_object_get(doc, "control"));
 	show_flat(out, "MTA-STS", json_object_get(doc, "sts"), "-");
+	if (word(doc, "facts_replaced")[0] != '\0')
+		show_line(out, WIDTH, "given",
+		    json_object_get(doc, "facts_replaced"));
 	json_array_foreach(json_object_get(doc, "limits"), i, h)
 		show_flat(out, i == 0 ? "limits" : "", h, "-");
 	json_array_foreach(json_object_get(doc, "hosts"), i, h)
 		show_host(out, h);
+	if (json_object_get(doc, "live") != NULL) {
+		(void)fputs("\nconnected now, no mail sent:\n", out);
+		show_live(out, json_object_get(doc, "live"));
+	}
+}
+
+/* The values of --with, a line each, as part of the query. */
+static char *
+with_facts(const struct args *a)
+{
+	char text[1100] = "";
+	size_t at = 0;
+	int i;
+
+	for (i = 0; i < a->n_opts && at < sizeof(text); i++)
+		if (strcmp(a->opts[i].name, "--with") == 0)
+			at += (size_t)snprintf(text + at, sizeof(text) - at,
+			    "%s%s", at > 0 ? "\n" : "", a->opts[i].value);
+	return ctl_escape(text);
 }
 
 int
@@ -153,6 +175,13 @@ cmd_explain(struct ctl *ctl, const struct args *a)
 		    names[i][1], esc);
 		free(esc);
 	}
+	esc = with_facts(a);
+	if (esc[0] != '\0')
+		n += (size_t)snprintf(
+		    path + n, sizeof(path) - n, "&with=%.3300s", esc);
+	free(esc);
+	if (args_opt(a, "--live") != NULL)
+		(void)snprintf(path + n, sizeof(path) - n, "&live=1");
 	code = ctl_ask(ctl, "GET", path, NULL, &doc);
 	if (code != CTL_DONE)
 		return code;

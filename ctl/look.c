@@ -498,6 +498,12 @@ cmd_hoststatus(struct ctl *ctl, const struct args *a)
 			    json_object_get(w, "instance"));
 			show_tree(ctl->out, 2, d);
 		}
+	d = json_object_get(doc, "policy");
+	if (json_is_object(d)) {
+		(void)json_object_del(d, "text"); /* that is for sts show */
+		(void)fputs("\nMTA-STS policy\n", ctl->out);
+		show_tree(ctl->out, 2, d);
+	}
 	show_errors(ctl, doc);
 	json_decref(doc);
 	return CTL_DONE;
