@@ -39,12 +39,14 @@ class Direct:
 class PosternPeer:
     """A node with the defaults, but more connections from one client."""
 
-    def __init__(self, world, sinks, wrap=(), name="postern", mx=False):
+    def __init__(self, world, sinks, wrap=(), name="postern", mx=False, settings=None, destinations=None):
+        """settings: sections of postern.conf, beside those that are needed here."""
         self.name = name
         route = {".%s.bench.test" % k: {"hosts": "%s:%d" % s.address} for k, s in sinks.items()}
         self.node = Postern(
             world, name=name, users={USER: PASSWORD}, routes={} if mx else route,
-            settings={
+            destinations=destinations, settings={
+                **(settings or {}),
                 "listener internal": {"max_connections_per_client": 1000},
                 "listener auth": {"address": AUTO, "auth": "required", "tls": "offered",
                                   "certificate": "default", "max_connections_per_client": 1000,
