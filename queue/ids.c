@@ -10,7 +10,11 @@
 #include <stdlib.h>
 #include <string.h>
 
-enum { LEASES_MAX = 4096, ASKS_MAX = 64 /* of one peer at a time */ };
+enum {
+	LEASES_PEER_MAX = 64,  /* remembered of one peer */
+	ASKS_MAX = 64,	       /* of one peer at a time */
+	OLD_LEASES = 10000000, /* ids: what may be left of former leases */
+};
 
 /* Who asked, found again by its channel when the commit is done. */
 struct qask {
@@ -26,19 +30,23 @@ void
 queue_ids_init(struct queue *q)
 {
 	LIST_INIT(&q->asks);
-	q->high_mid = q->store->next_id[ID_MID];
+	q->high_mid = q->start_mid = q->store->next_id[ID_MID];
 }
 
 static void
 add_lease(struct queue *q, uint64_t first, uint32_t count, uint32_t peer)
 {
+	size_t i, n, oldest = 0;
 	struct qlease *more;
 
-	/* the oldest are long used up; a MID below the mark that no lease
-	 * names is taken from anybody, as after a restart */
-	if (q->n_leases == LEASES_MAX) {
-		memmove(q->leases, q->leases + 1,
-		    (LEASES_MAX - 1) * sizeof(*q->leases));
+	/* of this peer only: it has one in use and the next, another that is
+	 * idle keeps what it has */
+	for (i = n = 0; i < q->n_leases; i++)
+		if (q->leases[i].peer == peer && n++ == 0)
+			oldest = i;
+	if (n >= LEASES_PEER_MAX) {
+		memmove(q->leases + oldest, q->leases + oldest + 1,
+		    (q->n_leases - oldest - 1) * sizeof(*q->leases));
 		q->n_leases--;
 	}
 	if (q->n_leases == q->leases_cap) {
@@ -64,7 +72,9 @@ queue_mid_allowed(const struct queue *q, uint64_t mid, uint32_t instance)
 	for (i = q->n_leases; i-- > 0;)
 		if (mid >= q->leases[i].first && mid < q->leases[i].end)
 			return q->leases[i].peer == instance;
-	return true; /* leased before our restart */
+	/* leased before our restart, to whom is not known any more; not any
+	 * number of the past, which may be that of a message long done */
+	return mid < q->start_mid && q->start_mid - mid <= OLD_LEASES;
 }
 
 static void

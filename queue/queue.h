@@ -226,7 +226,8 @@ struct queue {
 	/* ids.c */
 	struct qlease *leases;
 	size_t n_leases, leases_cap;
-	uint64_t high_mid; /* first id never leased */
+	uint64_t high_mid;  /* first id never leased */
+	uint64_t start_mid; /* the same, when we began */
 	uint64_t own_next, own_end;
 	bool own_asked;
 	LIST_HEAD(qask_list, qask) asks;

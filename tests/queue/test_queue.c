@@ -619,6 +619,44 @@ test_unknown_names(void **state)
 	rig_free(r);
 }
 
+/* Which numbers an intake process may use: its leases; what a lease from before a
+ * restart may have left; not any number of the past, nor one given up. */
+static void
+test_old_leases(void **state)
+{
+	struct rig *r = simple();
+	uint64_t first, last;
+	int i;
+
+	(void)state;
+	for (i = 0; i < 102; i++)
+		rig_ask_ids(r, 100000);
+	last = r->end_mid - 1;
+	rig_stop(r);
+	rig_start(r);
+	first = r->next_mid;
+	r->next_mid = last;
+	(void)rig_send(r, "a@b.example", "c@d.example");
+	assert_int_equal(r->broken, 0);
+	r->next_mid = 5;
+	(void)rig_begin(r, "a@b.example", 1, DSN_RET_NONE, 0);
+	RIG_UNTIL(r, r->smtpd_down);
+	assert_int_equal(r->broken, 1);
+	rig_stop(r);
+	rig_start(r);
+	assert_true(r->next_mid > first);
+	first = r->next_mid;
+	for (i = 0; i < 70; i++)
+		rig_ask_ids(r, 10);
+	(void)rig_send(r, "a@b.example", "c@d.example");
+	r->next_mid = first;
+	(void)rig_begin(r, "a@b.example", 1, DSN_RET_NONE, 0);
+	RIG_UNTIL(r, r->smtpd_down);
+	assert_int_equal(r->broken, 1);
+	assert_int_equal(rig_count(r, DB_MSG), 2);
+	rig_free(r);
+}
+
 static void
 test_mid_taken(void **state)
 {
@@ -1085,6 +1123,7 @@ main(void)
 		cmocka_unit_test(test_open_envelopes),
 		cmocka_unit_test(test_open_files),
 		cmocka_unit_test(test_unknown_names),
+		cmocka_unit_test(test_old_leases),
 		cmocka_unit_test(test_mid_taken),
 		cmocka_unit_test(test_host_down),
 		cmocka_unit_test(test_dest_failed),
