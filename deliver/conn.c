@@ -206,7 +206,7 @@ fail(struct conn *c, enum reason reason, const char *status, const char *text,
 	if (dst != NULL)
 		dest_conn_failed(c, reason, status, text, next_host);
 	if (c->probe != NULL)
-		probe_failed(c->probe, c, reason, text);
+		probe_failed(c->probe, c, reason, text, next_host);
 	else if (dest_tls_reason(reason) && conn_host(c)->rule != NULL &&
 	    strcmp(conn_host(c)->rule, "sts-enforce") == 0)
 		c->d->n.sts_refused[reason]++;

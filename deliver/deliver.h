@@ -388,6 +388,8 @@ struct probe_host {
 	enum probe_stage stage;
 	uint64_t dcid;
 	char address[64];   /* last tried; "" when none */
+	bool next_host;	    /* it was a word of the host, not of an address */
+	char passed[512];   /* addresses passed over, and why; "" */
 	enum reason reason; /* why it would get no mail */
 	char text[TEXT_REASON_MAX];
 	/* with TLS */
@@ -411,7 +413,7 @@ void probe_tls(struct probe_host *ph, const struct conn *c,
     const struct tls_info *info, const struct tls_proved *proved);
 void probe_usable(struct probe_host *ph);
 void probe_failed(struct probe_host *ph, const struct conn *c,
-    enum reason reason, const char *text);
+    enum reason reason, const char *text, bool next_host);
 void probe_closed(struct probe_host *ph);
 
 /* ---- inquiry.c ------------------------------------------------------------------------ */

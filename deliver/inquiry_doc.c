@@ -138,6 +138,11 @@ put_connect(struct json *j, const struct probe_host *ph)
 {
 	const char *host = ph->vh->host->name;
 
+	if (ph->passed[0] != '\0')
+		diag_put(j, "mx-connect", host, DIAG_WARNING,
+		    "its owner should mend these addresses: mail tries them "
+		    "first, and then goes to the next",
+		    "passed over: %s", ph->passed);
 	if (ph->stage >= PROBE_CONNECTED)
 		diag_put(j, "mx-connect", host, DIAG_OK, NULL,
 		    "connected to %s port %u", ph->address, ph->vh->host->port);

@@ -186,12 +186,43 @@ probe_usable(struct probe_host *ph)
 
 void
 probe_failed(struct probe_host *ph, const struct conn *c, enum reason reason,
-    const char *text)
+    const char *text, bool next_host)
 {
 	ph->reason = reason;
 	ph->dcid = c->dcid;
+	ph->next_host = next_host;
 	(void)snprintf(ph->address, sizeof(ph->address), "%s", c->address);
 	(void)snprintf(ph->text, sizeof(ph->text), "%s", text);
+}
+
+/* Would mail try the next address? As dest_conn_failed() has it. */
+static bool
+more_to_try(const struct probe_host *ph)
+{
+	if (ph->reason == REASON_NONE || ph->next_host ||
+	    ph->addr_at + 1 >= ph->vh->host->n_addrs)
+		return false;
+	/* there it would go on in clear text */
+	return ph->reason != REASON_TLS_HANDSHAKE_FAILED ||
+	    ph->vh->level > LEVEL_OPPORTUNISTIC;
+}
+
+/* Begin again at the next address. */
+static void
+next_address(struct probe_host *ph)
+{
+	size_t at = strlen(ph->passed);
+
+	(void)snprintf(ph->passed + at, sizeof(ph->passed) - at, "%s%s: %s",
+	    at > 0 ? "; " : "", ph->address, ph->text);
+	ph->addr_at++;
+	ph->stage = PROBE_NOTHING;
+	ph->reason = REASON_NONE;
+	ph->resumed = false;
+	memset(&ph->proof, 0, sizeof(ph->proof));
+	ph->text[0] = ph->protocol[0] = ph->cipher[0] = '\0';
+	ph->cert_names[0] = ph->cert_error[0] = '\0';
+	host_begin(ph);
 }
 
 void
@@ -200,11 +231,8 @@ probe_closed(struct probe_host *ph)
 	ph->conn = NULL;
 	if (ph->over)
 		return; /* cancelled */
-	if (ph->stage == PROBE_NOTHING && ph->reason == REASON_HOST_DOWN &&
-	    ph->addr_at + 1 < ph->vh->host->n_addrs) {
-		ph->addr_at++;
-		host_begin(ph);
-		return;
-	}
-	host_over(ph);
+	if (more_to_try(ph))
+		next_address(ph);
+	else
+		host_over(ph);
 }

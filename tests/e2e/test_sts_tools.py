@@ -7,6 +7,7 @@ import os
 import re
 
 from harness import contains, equal, main, test
+from tests.world.base import poll
 from tests.world.policy import PolicyHost, policy
 
 GOLDEN = os.path.join(os.path.dirname(os.path.abspath(__file__)), "golden")
@@ -240,6 +241,24 @@ def tlsverify_of_a_host_that_is_down(w, node):
     host = doc["hosts"][0]
     equal((host["result"], host["reason"], host["level_proven"]), ("error", "host-down", None))
     equal(host["steps"][0]["result"], "error")
+
+
+@test
+def all_addresses_are_tried(w, node):
+    """As mail does: one machine behind the name lacks STARTTLS, the other is well."""
+    bad, good = w.mx("mx1.many.test", starttls="none"), w.mx("mx1.many.test")
+    zone, ph = domain(w, "many.test", bad)
+    zone.a("mx1", good.address)
+    w.commit()
+    seen = []
+
+    def passed():
+        host = node.ctl("tlsverify", "many.test")["hosts"][0]
+        equal((host["result"], host["verified_name"], host["address"]), ("ok", "mx1.many.test", good.address))
+        seen[:] = [s for s in host["steps"] if s["text"].startswith("passed over: %s: " % bad.address)]
+        return seen
+    poll(passed, 30, "the bad one first")
+    equal(seen[0]["result"], "warning")
 
 
 @test
