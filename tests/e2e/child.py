@@ -276,7 +276,7 @@ class Smtpd:
                 end.set()
         chan = Channel(ours, on_frame)
         self.peer(ADMIN, theirs)
-        chan.send(ADM_CALL, 1, struct.pack(">BQ", op, 0) + text("") * 3)
+        chan.send(ADM_CALL, 1, struct.pack(">BQ", op, 0) + text("") * 4)
         if not end.wait(seconds * SCALE):
             raise AssertionError("no answer to admin")
         chan.close()

@@ -39,6 +39,8 @@ def attack_certificates(w, node):
         mx = w.mx("mx1.%s.test" % kind, cert=kind)
         domain(w, "%s.test" % kind, mx)
         deferred(node, "%s.test" % kind, mx, reason=reason)
+        counted = 'postern_sts_refusals_total{reason="%s"}' % reason
+        assert node.metrics()[counted] >= 1, counted
 
 
 @test
