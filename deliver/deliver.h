@@ -55,6 +55,7 @@ enum {
 	PLAN_MAX_S = 3600,
 	PLAN_POLICY_S = 300, /* where MTA-STS may apply */
 	ADMIN_INSTANCES = 4,
+	DOC_MAX = 8 * 1024 * 1024, /* bytes of one answer to admin */
 };
 
 struct admin_peer;

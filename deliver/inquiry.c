@@ -19,7 +19,7 @@
 #include "lib/mail/addr.h"
 #include "lib/proto/diag.h"
 
-enum { DOC_MAX = 8 * 1024 * 1024, INQUIRIES_MAX = 64, INQUIRY_MS = 25 * 1000 };
+enum { INQUIRIES_MAX = 64, INQUIRY_MS = 25 * 1000 };
 
 struct inquiry {
 	LIST_ENTRY(inquiry) link;

@@ -16,8 +16,6 @@
 #include "lib/log/log.h"
 #include "lib/metrics/metrics.h"
 
-enum { DOC_MAX = 8 * 1024 * 1024 };
-
 struct admin_peer *
 admin_peer_of(struct deliver *d, uint32_t instance)
 {
