@@ -13,6 +13,7 @@ import tempfile
 from harness import contains, equal, main, raises, test
 from tests.world import (BlackHole, Client, Dialogue, On, Refused, World, bulk, endless, greylist,
                          long_line, message, submit)
+from tests.world import dnswire
 from tests.world.base import ROOT, find_program, poll
 from tests.world.postern import password_hash
 
@@ -80,6 +81,62 @@ def dns_bogus(w):
     w.commit()
     answer = w.dns.ask("bogus.test", "A")
     equal((answer.rcode, answer.ad), ("NOERROR", True), "mended")
+
+
+@test
+def dns_bogus_signatures(w):
+    """One record with damaged signatures, and a zone whose signatures have run out."""
+    tlsa = "_%d._tcp.mx1.part.test" % w.port
+    part = w.zone("part.test", signed=True).a("mx1", "127.0.0.9").tlsa("mx1.part.test", "3 1 1 " + "ab" * 32)
+    part.fault("bogus", tlsa, "TLSA")
+    w.zone("old.test", expired=True).a("@", "127.0.0.9")
+    w.commit()
+    equal(w.dns.ask("mx1.part.test", "A").ad, True, "the rest of the zone")
+    equal(w.dns.ask(tlsa, "TLSA").rcode, "SERVFAIL", "damaged")
+    equal(w.dns.ask(tlsa, "TLSA", cd=True).data("TLSA"), ["3 1 1 " + "ab" * 32], "with CD")
+    equal(w.dns.ask("old.test", "A").rcode, "SERVFAIL", "expired")
+    equal(w.dns.ask("old.test", "A", cd=True).data("A"), ["127.0.0.9"], "with CD")
+    contains(w.dns.unbound_proc.log_text(), "signature expired")
+    part.fault(None, tlsa, "TLSA")
+    w.commit()
+    answer = w.dns.ask(tlsa, "TLSA")
+    equal((answer.rcode, answer.ad), ("NOERROR", True), "mended")
+
+
+@test
+def dns_front(w):
+    """A resolver that goes wrong: no validation, one type that fails, gone, and good again."""
+    front = w.front()
+    at = (front.address, front.port)
+    w.zone("safe.test", signed=True).a("@", "127.0.0.9").txt("big", "x" * 2000)
+    w.commit()
+    equal(dnswire.ask(at, "safe.test", "A").ad, True)
+    answer = dnswire.ask(at, "big.safe.test", "TXT")
+    equal((answer.ad, answer.over_tcp), (True, True))
+    front.set("strip")
+    answer = dnswire.ask(at, "safe.test", "A")
+    equal((answer.data("A"), answer.ad), (["127.0.0.9"], False))
+    equal(dnswire.ask(at, "big.safe.test", "TXT").ad, False, "over TCP")
+    front.set(None).set("servfail", "TLSA")
+    equal(dnswire.ask(at, "_25._tcp.safe.test", "TLSA").rcode, "SERVFAIL")
+    equal(dnswire.ask(at, "safe.test", "A").ad, True)
+    front.set("silent", "A")
+    raises(TimeoutError, dnswire.ask, at, "safe.test", "A", timeout=0.3)
+    front.close()
+    raises(ConnectionRefusedError, dnswire.ask, at, "safe.test", "A")
+    front.set(None).open()
+    equal(dnswire.ask(at, "safe.test", "A").ad, True, "back")
+    contains(front.asked, ("safe.test", "A"))
+
+
+@test
+def dns_resolver_killed(w):
+    w.zone("safe.test", signed=True).a("@", "127.0.0.9")
+    w.commit()
+    w.dns.kill_unbound()
+    raises(ConnectionRefusedError, w.dns.ask, "safe.test", "A")
+    w.dns.start_unbound()
+    equal(w.dns.ask("safe.test", "A").ad, True)
 
 
 @test

@@ -62,6 +62,10 @@ class World:
     def commit(self):
         self.dns.commit()
 
+    def front(self):
+        """A resolver before unbound that a test can spoil: settings={"resolver": {"nameservers": front.at}}."""
+        return self.dns.front(self.block.host())
+
     def domain(self, name, *hosts, signed=False):
         """A zone with these MX hosts (names or Receivers), preferences 10, 20, …"""
         zone = self.zone(name, signed=signed)

@@ -2,20 +2,22 @@
 
 The zone "." is signed and is unbound's only trust anchor. Each zone of a test is delegated from
 the nearest zone above it (usually "."): with its DS (signed), without (unsigned), or with a wrong
-one (bogus). Names that no zone holds are a proven NXDOMAIN. Zones change at run time: write records, then
+one (bogus); the signatures of an expired zone have run out. Names that no zone holds are a proven NXDOMAIN. Zones change at run time: write records, then
 commit() returns when the new data is what unbound answers.
 
-A third server, Fault, stands before knot for zones that misbehave: SERVFAIL, REFUSED, silence, for
-a whole zone or for one question. Nothing here listens on port 53 or reads the system's settings.
+A third server, Fault, stands before knot for zones that misbehave: SERVFAIL, REFUSED, silence, broken
+signatures, for a whole zone or for one question. front() makes a server before unbound that a test can
+turn into a bad one (dnsproxy.py). Nothing here listens on port 53 or reads the system's settings.
 """
 import os
-import selectors
+import signal
 import socket
-import struct
 import threading
+import time
 
 from . import dnswire
 from .base import Proc, WorldError, find_program, run
+from .dnsproxy import Fault, Front
 
 MARK = "_generation"
 
@@ -27,17 +29,18 @@ def fqdn(name):
 class Zone:
     """One zone. Names are relative to it unless they end in a dot or in the zone's own name."""
 
-    def __init__(self, dns, name, signed=False, bogus=False, ttl=300):
+    def __init__(self, dns, name, signed=False, bogus=False, ttl=300, expired=False):
         self.dns = dns
         self.name = fqdn(name)
-        self.signed = signed or bogus
+        self.signed = signed or bogus or expired
         self.bogus = bogus
+        self.expired = expired
         self.ttl = ttl
         self.records = []  # (owner, type, data, ttl)
         self.children = {}  # zone name -> DS record data or None
         self.generation = 0
         self.dirty = True
-        self.faults = {}  # (owner or "*", type or "*") -> "servfail" | "refused" | "silent"
+        self.faults = {}  # (owner or "*", type or "*") -> a key of Fault.KINDS
 
     def owner(self, name):
         if name in ("", "@"):
@@ -113,7 +116,8 @@ class Zone:
         return self
 
     def fault(self, how, name="*", rtype="*"):
-        """how: servfail, refused, silent, or None to end it. For all of the zone or one question."""
+        """how: servfail, refused, silent, bogus (the signatures are damaged), or None to end it. For
+        all of the zone or one question."""
         key = (name if name == "*" else self.owner(name), rtype.upper())
         if how is None:
             self.faults.pop(key, None)
@@ -148,95 +152,6 @@ class Zone:
         return MARK + "." + (self.name if self.name != "." else "")
 
 
-class Fault:
-    """A name server that lets most questions through to knot and fails the others."""
-
-    KINDS = {"servfail": 2, "refused": 5, "silent": None}
-
-    def __init__(self, address, port, upstream):
-        self.address, self.port, self.upstream = address, port, upstream
-        self.rules = {}  # (owner or zone suffix ".zone", type) -> kind
-        self.lock = threading.Lock()
-        self.udp = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
-        self.udp.bind((address, port))
-        self.tcp = socket.socket(socket.AF_INET, socket.SOCK_STREAM)
-        self.tcp.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        self.tcp.bind((address, port))
-        self.tcp.listen(64)
-        self.wake_r, self.wake_w = socket.socketpair()
-        self.thread = threading.Thread(target=self._loop, name="dns-fault", daemon=True)
-        self.thread.start()
-
-    def set_rules(self, rules):
-        with self.lock:
-            self.rules = dict(rules)
-
-    def _kind(self, query):
-        """The fault for this question, or "" for none."""
-        name, rtype, _ = dnswire.question_of(query)
-        with self.lock:
-            for (zone, owner, wanted), kind in self.rules.items():
-                if wanted not in ("*", rtype):
-                    continue
-                if owner == name or owner == "*" and (name == zone or name.endswith("." + zone)):
-                    return kind
-        return ""
-
-    def _loop(self):
-        with selectors.DefaultSelector() as sel:
-            for s in (self.udp, self.tcp, self.wake_r):
-                sel.register(s, selectors.EVENT_READ)
-            while True:
-                ready = [key.fileobj for key, _ in sel.select()]
-                if self.wake_r in ready:
-                    return
-                if self.udp in ready:
-                    self._on_udp()
-                if self.tcp in ready:
-                    conn, _ = self.tcp.accept()
-                    threading.Thread(target=self._on_tcp, args=(conn,), daemon=True).start()
-
-    def _on_udp(self):
-        try:
-            query, peer = self.udp.recvfrom(65535)
-            kind = self._kind(query)
-            if kind == "silent":
-                return
-            if kind:
-                self.udp.sendto(dnswire.error_reply(query, self.KINDS[kind]), peer)
-                return
-            with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as s:
-                s.settimeout(2)
-                s.connect(self.upstream)
-                s.send(query)
-                self.udp.sendto(s.recv(65535), peer)
-        except (OSError, ValueError, IndexError, struct.error):
-            pass  # what a broken name server does
-
-    def _on_tcp(self, conn):
-        try:
-            with conn:
-                conn.settimeout(10)
-                f = conn.makefile("rb")
-                while len(head := f.read(2)) == 2:
-                    query = f.read(struct.unpack(">H", head)[0])
-                    kind = self._kind(query)
-                    if kind == "silent":
-                        f.read(1)
-                        return
-                    reply = dnswire.error_reply(query, self.KINDS[kind]) if kind else \
-                        dnswire._tcp(self.upstream, query, 2)
-                    conn.sendall(struct.pack(">H", len(reply)) + reply)
-        except (OSError, ValueError, IndexError, struct.error):
-            pass
-
-    def close(self):
-        self.wake_w.send(b"x")
-        self.thread.join()
-        for s in (self.udp, self.tcp, self.wake_r, self.wake_w):
-            s.close()
-
-
 class Dns:
     """knot, unbound and the fault server of one world."""
 
@@ -253,7 +168,8 @@ class Dns:
         self.lock = threading.RLock()
         self.procs = []
         self.fault = None
-        for sub in ("knot", "knot/run", "knot/db", "knot/zones", "unbound"):
+        self.fronts = []
+        for sub in ("knot", "knot/run", "knot/db", "knot/zones", "knot/plain", "knot/old", "unbound"):
             os.makedirs(os.path.join(directory, sub), exist_ok=True)
         self.conf = os.path.join(directory, "knot", "knot.conf")
         self.root = self.zone(".", signed=True)
@@ -269,12 +185,12 @@ class Dns:
 
     # ---- for tests ----
 
-    def zone(self, name, signed=False, bogus=False, ttl=300):
+    def zone(self, name, signed=False, bogus=False, ttl=300, expired=False):
         """A zone, made at the first call. Nothing is visible before commit()."""
         with self.lock:
             zone = self.zones.get(fqdn(name))
             if zone is None:
-                zone = self.zones[fqdn(name)] = Zone(self, name, signed, bogus, ttl)
+                zone = self.zones[fqdn(name)] = Zone(self, name, signed, bogus, ttl, expired)
             elif signed and not zone.signed or bogus and not zone.bogus:
                 raise ValueError("zone %s exists, made otherwise" % name)
             return zone
@@ -302,6 +218,22 @@ class Dns:
             self._control("flush_bogus")
             self._control("flush_negative")
 
+    def front(self, address, port=None):
+        """A server before unbound, for a node to ask instead of it; as good as unbound at first."""
+        front = Front(address, port or self.unbound[1], self.unbound)
+        self.fronts.append(front)
+        return front
+
+    def kill_unbound(self):
+        """As kill -9: its port is closed, its cache is gone."""
+        self.unbound_proc.stop(signal.SIGKILL)
+
+    def start_unbound(self):
+        with self.lock:
+            self.known = {}
+            self._start_unbound()
+            self._tell_unbound()
+
     def ask(self, name, rtype, **kw):
         """A question to unbound, as a mail server would ask it."""
         return dnswire.ask(self.unbound, name, rtype, **kw)
@@ -313,9 +245,10 @@ class Dns:
         for proc in reversed(self.procs):
             proc.stop()
         self.procs = []
-        if self.fault:
-            self.fault.close()
-            self.fault = None
+        for proxy in [*self.fronts, self.fault]:
+            if proxy:
+                proxy.close()
+        self.fronts, self.fault = [], None
 
     # ---- knot ----
 
@@ -334,7 +267,7 @@ class Dns:
                  "    journal-max-usage: 4M", "zone:"]
         for zone in self.zones.values():
             lines += ["  - domain: " + zone.name, "    file: " + self._zone_file(zone)]
-            if zone.signed:
+            if zone.signed and not zone.expired:
                 lines += ["    dnssec-signing: on", "    dnssec-policy: auto"]
         with open(self.conf + ".new", "w") as f:
             f.write("\n".join(lines) + "\n")
@@ -346,9 +279,27 @@ class Dns:
 
     def _write(self, zone):
         zone.generation += 1
-        with open(self._zone_file(zone), "w") as f:
+        path = self._zone_file(zone)
+        with open(os.path.join(self.dir, "knot", "plain", os.path.basename(path)) if zone.expired else path,
+                  "w") as f:
             f.write(zone.text())
+        if zone.expired:
+            self._sign_as_of_old(zone)
         zone.dirty = False
+
+    def _sign_as_of_old(self, zone):
+        """Signatures of two months ago, which held for two weeks: knot itself renews what it signs."""
+        d = os.path.join(self.dir, "knot")
+        conf = os.path.join(d, "old.conf")
+        with open(conf, "w") as f:
+            f.write("\n".join([
+                "server:", "    rundir: %s/old" % d, "database:", "    storage: %s/old" % d,
+                "    kasp-db-max-size: 16M", "policy:", "  - id: old", "    algorithm: ecdsap256sha256",
+                "    single-type-signing: on", "template:", "  - id: default", "    storage: %s/plain" % d,
+                "zone:", "  - domain: " + zone.name, "    file: " + os.path.basename(self._zone_file(zone)),
+                "    dnssec-signing: on", "    dnssec-policy: old"]) + "\n")
+        run([find_program("kzonesign"), "-c", conf, "-o", os.path.join(d, "zones"), "-t",
+             str(int(time.time()) - 60 * 86400), zone.name])
 
     def _knotc(self, *args):
         run([find_program("knotc"), "-s", os.path.join(self.dir, "knot", "run", "knot.sock"), *args])
@@ -464,8 +415,9 @@ stub-zone:
 """ % {"d": d, "address": self.unbound[0], "port": self.unbound[1], "knot": self.knot[0],
                 "ds": self._ds(self.root), "range": 2 * self.queries,
                 "queries": self.queries})
-        self.procs.append(Proc("unbound", [find_program("unbound"), "-d", "-p", "-c", conf],
-                               os.path.join(self.dir, "unbound.log")))
+        self.unbound_proc = Proc("unbound", [find_program("unbound"), "-d", "-p", "-c", conf],
+                                 os.path.join(self.dir, "unbound.log"))
+        self.procs.append(self.unbound_proc)
 
         def ready():
             try:
@@ -473,7 +425,7 @@ stub-zone:
             except OSError:
                 return False
             return answer.rcode == "NOERROR" and answer.ad
-        self.procs[-1].wait_for(ready, 15, "no secure answer for the root zone")
+        self.unbound_proc.wait_for(ready, 15, "no secure answer for the root zone")
 
     def _control(self, *words):
         """unbound-control's protocol, spoken directly: no process per command."""
