@@ -474,8 +474,8 @@ void policyd_peer_init(struct deliver *d);
 void policyd_peer_new(struct deliver *d, uint32_t instance, int fd);
 void policyd_peer_close(struct deliver *d);
 struct admin_peer *admin_peer_of(struct deliver *d, uint32_t instance);
-/* Send doc, or with err refuse; doc is done. */
-int admin_send(struct admin_peer *p, uint64_t req_id, struct buf *doc, int err);
+/* Send the document in b, or with err refuse; b is done. */
+int admin_send(struct admin_peer *p, uint64_t req_id, struct buf *b, int err);
 void admin_peer_new(struct deliver *d, uint32_t instance, int fd);
 void admin_peers_close(struct deliver *d);
 
