@@ -160,8 +160,7 @@ main(int argc, char **argv)
 	    "policies=%u fill_s=%.1f open_us=%.0f lookup_us_median=%.1f "
 	    "lookup_us_p99=%.1f due=%zu due_us=%.0f\n",
 	    n, (double)fill_ns / 1e9, (double)open_ns / 1e3,
-	    (double)took[MEDIAN] / 1e3,
-	    (double)took[P99] / 1e3, n_due,
+	    (double)took[MEDIAN] / 1e3, (double)took[P99] / 1e3, n_due,
 	    (double)due_ns / 1e3);
 	store_free(st);
 	uv_close((uv_handle_t *)&keep, NULL);
