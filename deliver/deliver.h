@@ -10,10 +10,14 @@
  *	inquiry.c	 explain, tlsverify, and our part of sts check
  *	probe.c		 connections without mail, for these
  *	permits.c	 the right to hold one connection
- *	facts.c		 domain -> plan: facts and verdict
+ *	facts.c		 domain -> plan: facts and verdict, in facts_mx.c (hosts),
+ *			 facts_addr.c and facts_sts.c (the policy)
+ *	plan.c		 a plan as such: settings of the domain, life
  *	address.c	 addresses that mail may not go to
  *	dest.c		 one destination held: plan, connections, state
- *	conn.c		 one connection: socket, TLS, session, messages
+ *	conn.c		 one connection: permit, socket, session, end; with
+ *			 conn_io.c (bytes), conn_tls.c (what it proved) and
+ *			 conn_mail.c (its messages)
  *	report.c	 the log lines of attempts
  *	session*.c	 the SMTP client itself, pure
  */
@@ -88,7 +92,7 @@ const struct tls_identity *env_identity(
 bool env_secret(const struct env *env, const struct conf_credential *cred,
     char *buf, size_t len);
 
-/* ---- facts.c: domain -> plan ---------------------------------------------------- */
+/* ---- plan.c, facts.c: domain -> plan ---------------------------------------------------- */
 
 /* Facts and the verdict for ordinary messages; counted. Owns all it shows. */
 struct plan {

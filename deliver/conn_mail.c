@@ -1,0 +1,306 @@
+/*
+ * conn_mail.c - the messages of a connection: pulled, held to what the
+ * connection proved, sent, told back; and when it leaves.
+ *
+ * Called by conn.c, dest.c and peer_queue.c. What a message demands beyond the
+ * others of its domain is looked at for each (its flags are part of the
+ * verdict); what is not begun here goes back to queue.
+ */
+#include "deliver/conn_int.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+/* Give back what was pulled and not begun. */
+void
+conn_return_mails(struct conn *c)
+{
+	struct mail *m;
+
+	while ((m = TAILQ_FIRST(&c->mails)) != NULL) {
+		TAILQ_REMOVE(&c->mails, m, link);
+		queue_return(c->d, m);
+		mail_free(m);
+	}
+}
+
+/* ---- messages --------------------------------------------------------------------------------------------- */
+
+/* The same end for all of a message, without the host having a say. */
+static void
+settle_here(
+    struct mail *m, enum reason reason, const char *status, const char *text)
+{
+	size_t i;
+
+	for (i = 0; i < m->msg.n_rcpts; i++) {
+		struct session_rcpt *rc = &m->msg.rcpts[i];
+
+		rc->settled = true;
+		rc->outcome = OUTCOME_DEFERRED;
+		rc->reason = reason;
+		(void)snprintf(rc->status, sizeof(rc->status), "%s", status);
+		free(rc->reply);
+		rc->reply = strdup(text);
+	}
+}
+
+static void
+tell_result(struct conn *c, struct mail *m)
+{
+	report_result(c, m);
+	queue_result(c->d, m, c->dcid, conn_host(c)->host->name, c->address);
+}
+
+/* Does this message ask for more, or for less, than the connection gives? Its
+ * flags are part of its verdict (DESIGN 5). */
+static bool
+fits_proof(struct conn *c, struct mail *m)
+{
+	const struct plan *p = c->plan;
+	struct verdict *v = NULL;
+	enum reason why = REASON_STORE;
+	const char *text = "out of memory";
+
+	if ((m->msg.flags & (MSG_REQUIRETLS | MSG_TLS_OPTIONAL)) == 0)
+		return true;
+	if (verdict_make(&p->set, &p->facts, p->loop, m->msg.flags, &v) == 0) {
+		const struct verdict_host *vh = &v->hosts[c->host];
+
+		why = verdict_satisfied(vh, &c->proof);
+		if (why != REASON_NONE && vh->n_rules > 0)
+			text = vh->rules[vh->n_rules - 1].text;
+	}
+	if (why != REASON_NONE) {
+		settle_here(m, why, "4.7.5", text);
+		tell_result(c, m);
+	}
+	verdict_free(v);
+	return why == REASON_NONE;
+}
+
+static uint32_t
+message_limit(const struct conn *c)
+{
+	uint32_t n = c->max_messages;
+	uint32_t theirs = session_ehlo(c->session)->mailmax;
+
+	if (theirs > 0 && theirs < n)
+		n = theirs;
+	if (c->dest != NULL && c->dest->mailmax > 0 && c->dest->mailmax < n)
+		n = c->dest->mailmax;
+	return n;
+}
+
+static uint32_t
+rcpt_limit(const struct conn *c)
+{
+	uint32_t n = c->plan->env->conf->delivery.max_recipients_per_message;
+	uint32_t theirs = session_ehlo(c->session)->rcptmax;
+
+	if (theirs > 0 && theirs < n)
+		n = theirs;
+	return n < HAND_RCPTS_MAX ? n : HAND_RCPTS_MAX;
+}
+
+/* Ask for messages, as many as are fair to have at once. */
+static void
+pull(struct conn *c)
+{
+	struct dest *dst = c->dest;
+	uint32_t room = message_limit(c) - c->n_started;
+	uint32_t share = dst->ready / (dst->n_conns > 0 ? dst->n_conns : 1);
+	uint32_t n = share < 1 ? 1 : share > PULL_BATCH ? PULL_BATCH : share;
+
+	c->pull_empty = true;
+	queue_pull(c->d, c, dst->id, n < room ? n : room, rcpt_limit(c));
+}
+
+static bool
+may_pull(const struct conn *c)
+{
+	return c->pull_req == 0 && c->dest != NULL && !c->leaving &&
+	    c->dest->state == DEST_ST_OPEN && c->dest->ready > 0 &&
+	    c->n_started < message_limit(c) && queue_is_up(c->d);
+}
+
+static void
+begin_message(struct conn *c, struct mail *m)
+{
+	c->current = m;
+	c->n_started++;
+	c->state = CONN_TALK;
+	report_start(c, m);
+	session_send(c->session, &m->msg);
+	/* the next ones come while this one goes out */
+	if (TAILQ_EMPTY(&c->mails) && may_pull(c))
+		pull(c);
+}
+
+/* The session is ready: the next message, or more of them, or leave. */
+void
+conn_next_message(struct conn *c)
+{
+	struct mail *m;
+
+	if (c->dest == NULL || c->dest->state == DEST_ST_ENDING)
+		c->leaving = true;
+	while (!c->leaving && (m = TAILQ_FIRST(&c->mails)) != NULL &&
+	    c->n_started < message_limit(c)) {
+		TAILQ_REMOVE(&c->mails, m, link);
+		if (m->msg.read == NULL) {
+			settle_here(m, REASON_STORE, "4.3.0",
+			    "the stored message cannot be read");
+			tell_result(c, m);
+		} else if (fits_proof(c, m)) {
+			begin_message(c, m);
+			return;
+		}
+		mail_free(m);
+	}
+	if (c->leaving || c->n_started >= message_limit(c)) {
+		conn_return_mails(c); /* others need not wait for our QUIT */
+		c->state = CONN_TALK;
+		session_quit(c->session);
+	} else if (c->pull_req != 0) {
+		c->state = CONN_PULL;
+	} else if (may_pull(c)) {
+		c->state = CONN_PULL;
+		pull(c);
+	} else {
+		c->state = CONN_IDLE;
+	}
+}
+
+void
+conn_transaction_done(struct conn *c)
+{
+	struct mail *m = c->current;
+	bool over = !session_is_ready(c->session) &&
+	    session_end(c->session)->stage != NULL;
+
+	c->current = NULL;
+	if (m == NULL)
+		return;
+	if (m->msg.untouched && c->n_ok > 0 && over) {
+		/* the host only ended the connection, as some do after so many
+		 * messages: nothing was attempted (session.h) */
+		if (c->dest != NULL)
+			c->dest->mailmax = c->n_started - 1;
+		queue_return(c->d, m);
+	} else {
+		tell_result(c, m);
+		if (!over) {
+			c->n_ok++;
+			if (c->dest != NULL)
+				dest_conn_progress(c);
+		}
+	}
+	mail_free(m);
+}
+
+void
+conn_message(struct conn *c, struct mail *m)
+{
+	c->pull_empty = false;
+	TAILQ_INSERT_TAIL(&c->mails, m, link);
+	if (c->state == CONN_PULL || c->state == CONN_IDLE) {
+		conn_next_message(c);
+		conn_drive(c);
+	}
+}
+
+void
+conn_pull_end(struct conn *c)
+{
+	/* none came although some were due: others have them */
+	if (c->dest != NULL && c->pull_empty)
+		c->dest->ready = 0;
+	if (c->state != CONN_PULL)
+		return; /* a message is under way */
+	conn_next_message(c);
+	conn_drive(c);
+}
+
+void
+conn_wake(struct conn *c)
+{
+	if (c->state == CONN_IDLE) {
+		conn_next_message(c);
+		conn_drive(c);
+	}
+}
+
+void
+conn_leave(struct conn *c)
+{
+	struct dest *dst = c->dest;
+
+	c->leaving = true;
+	switch (c->state) {
+	case CONN_PERMIT:
+	case CONN_DCID:
+	case CONN_CONNECT:
+		conn_close(c);
+		if (dst != NULL)
+			dest_run(dst);
+		break;
+	case CONN_PULL:
+	case CONN_IDLE:
+		conn_return_mails(c);
+		c->state = CONN_TALK;
+		session_quit(c->session);
+		conn_drive(c);
+		break;
+	case CONN_TALK:
+		/* before the first message nothing is lost; else it leaves by
+		 * itself when the session is ready again */
+		if (c->n_started == 0) {
+			session_quit(c->session);
+			conn_drive(c);
+		}
+		break;
+	case CONN_CLOSING:
+		break;
+	}
+}
+
+/* Where the address stands among the host's; n_addrs when it does not. */
+static size_t
+address_at(const struct facts_host *h, const union conf_addr *a)
+{
+	size_t i;
+
+	for (i = 0; i < h->n_addrs; i++)
+		if (address_same(&h->addrs[i], a))
+			break;
+	return i;
+}
+
+void
+conn_adopt(struct conn *c, struct plan *plan)
+{
+	const struct facts_host *h = conn_host(c)->host;
+	const struct verdict *v = plan->verdict;
+	size_t i, at = 0;
+
+	for (i = 0; i < v->n_hosts; i++) {
+		const struct facts_host *other = v->hosts[i].host;
+
+		at = address_at(other, &c->addr);
+		if (v->hosts[i].attempt && other->port == h->port &&
+		    at < other->n_addrs && strcmp(other->name, h->name) == 0)
+			break;
+	}
+	/* one that still opens is held to the verdict it began under */
+	if (i == v->n_hosts || c->n_started == 0 || c->plan->env != plan->env ||
+	    verdict_satisfied(&v->hosts[i], &c->proof) != REASON_NONE) {
+		conn_leave(c);
+		return;
+	}
+	plan_unref(c->plan);
+	c->plan = plan_ref(plan);
+	c->host = i;
+	c->addr_at = at;
+}

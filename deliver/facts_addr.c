@@ -1,0 +1,168 @@
+/*
+ * facts_addr.c - the addresses of the hosts that may be used, and whether one of
+ * them is ourselves.
+ *
+ * Called by facts.c. One family that fails does not fail the host (SMTP-43).
+ */
+#include "deliver/facts_int.h"
+
+#include "deliver/arena.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+void
+facts_set_v4(union conf_addr *a, const uint8_t *ip, uint16_t port)
+{
+	memset(a, 0, sizeof(*a));
+	a->in.sin_family = AF_INET;
+	a->in.sin_port = htons(port);
+	memcpy(&a->in.sin_addr, ip, 4);
+}
+
+void
+facts_set_v6(union conf_addr *a, const uint8_t *ip, uint16_t port)
+{
+	memset(a, 0, sizeof(*a));
+	a->in6.sin6_family = AF_INET6;
+	a->in6.sin6_port = htons(port);
+	memcpy(&a->in6.sin6_addr, ip, 16);
+}
+
+void
+facts_on_address(struct lookup *l, const struct dns_answer *a)
+{
+	struct gather *g = l->g;
+	struct host_work *w = &g->work[l->index];
+	uint16_t port = g->hosts[l->index].port;
+	size_t i;
+
+	if (a->state == DNS_INDETERMINATE) {
+		w->failed = true;
+		(void)snprintf(w->why, sizeof(w->why), "%s: %s",
+		    dns_type_str(a->type), a->reason);
+		return;
+	}
+	if (a->kind != DNS_DATA)
+		return;
+	if (a->state < w->security)
+		w->security = a->state;
+	for (i = 0; i < a->rrs_len; i++) {
+		const uint8_t *ip = a->rrs[i].data;
+		bool v6 = l->type == DNS_AAAA;
+
+		if (a->rrs[i].data_len != (v6 ? 16u : 4u) ||
+		    !address_usable(ip, v6))
+			continue;
+		if (v6 && w->n6 < ADDRS_PER_HOST)
+			facts_set_v6(&w->v6[w->n6++], ip, port);
+		else if (!v6 && w->n4 < ADDRS_PER_HOST)
+			facts_set_v4(&w->v4[w->n4++], ip, port);
+	}
+}
+
+void
+facts_ask_addresses(struct gather *g)
+{
+	struct plan *p = g->plan;
+	uint32_t max = p->set.max_hosts;
+	bool v4, v6;
+	size_t i;
+
+	plan_families(p, &v4, &v6);
+	g->n_work = g->n_hosts < max ? g->n_hosts : max;
+	g->work = calloc(g->n_work + 1, sizeof(g->work[0]));
+	if (g->work == NULL) {
+		g->short_of_memory = true;
+		g->n_work = 0;
+		return;
+	}
+	for (i = 0; i < g->n_work; i++) {
+		struct facts_host *h = &g->hosts[i];
+
+		if (h->bad != NULL || h->n_addrs > 0 || h->addr_text != NULL)
+			continue; /* no name, a literal, or known to fail */
+		g->work[i].asked = true;
+		g->work[i].security = DNS_SECURE;
+		if (v4)
+			gather_ask(g, h->name, DNS_A, i);
+		if (v6)
+			gather_ask(g, h->name, DNS_AAAA, i);
+		if (!v4 && !v6)
+			(void)snprintf(g->work[i].why, sizeof(g->work[i].why),
+			    "the gateway has no source address of the family "
+			    "that ip_preference wants");
+	}
+}
+
+/* Put the families into the order of use. */
+void
+facts_settle_addresses(struct gather *g)
+{
+	bool v6_first = g->plan->control->ip_preference == CONF_IP_PREFER_IPV6;
+	union conf_addr *all;
+	size_t i;
+
+	for (i = 0; i < g->n_work; i++) {
+		struct host_work *w = &g->work[i];
+		struct facts_host *h = &g->hosts[i];
+		size_t first = v6_first ? w->n6 : w->n4;
+
+		if (!w->asked)
+			continue;
+		h->addr = FACTS_ADDR_DATA;
+		h->n_addrs = w->n4 + w->n6;
+		if (h->n_addrs == 0) {
+			/* one family failing does not fail the host, but then
+			 * it is not known that there is nothing (SMTP-43) */
+			h->addr = w->failed ? FACTS_ADDR_INDETERMINATE
+					    : FACTS_ADDR_NONE;
+			h->addr_text = w->why[0] != '\0'
+			    ? gather_keep(g, w->why)
+			    : "no address";
+			continue;
+		}
+		h->addr_security = w->security;
+		all = arena_alloc(g->plan->arena, h->n_addrs * sizeof(all[0]));
+		if (all == NULL) {
+			g->short_of_memory = true;
+			return;
+		}
+		memcpy(all, v6_first ? w->v6 : w->v4, first * sizeof(all[0]));
+		memcpy(all + first, v6_first ? w->v4 : w->v6,
+		    (h->n_addrs - first) * sizeof(all[0]));
+		h->addrs = all;
+	}
+}
+
+/* ---- ourselves ------------------------------------------------------------------------------------ */
+
+/*
+ * A host whose address is one of our listeners is we ourselves, under whatever
+ * name: it and all that are not better go (RFC 5321, 5.1), or mail would come
+ * back until its hops are used up.
+ */
+void
+facts_drop_own(struct gather *g)
+{
+	const struct facts_host *h;
+	uint32_t rank = UINT32_MAX;
+	size_t i, k, n = 0;
+	bool found = false;
+
+	for (i = 0; i < g->n_work; i++)
+		for (h = &g->hosts[i], k = 0; k < h->n_addrs; k++)
+			if (address_is_own(
+				g->plan->env->conf, &h->addrs[k], false)) {
+				found = true;
+				if (h->rank < rank)
+					rank = h->rank;
+			}
+	if (!found)
+		return;
+	while (n < g->n_hosts && g->hosts[n].rank < rank)
+		n++;
+	g->n_hosts = n;
+	g->plan->loop = g->plan->loop || n == 0;
+}

@@ -1,0 +1,84 @@
+/*
+ * facts_int.h - what the files that gather facts share: facts.c, facts_mx.c,
+ * facts_addr.c, facts_sts.c, plan.c. Nobody else includes it.
+ */
+#ifndef POSTERN_DELIVER_FACTS_INT_H
+#define POSTERN_DELIVER_FACTS_INT_H
+
+#include "deliver/deliver.h"
+
+/* The addresses of one host while they come in. */
+struct host_work {
+	union conf_addr v4[ADDRS_PER_HOST], v6[ADDRS_PER_HOST];
+	size_t n4, n6;
+	bool asked, failed; /* one family could not be found out */
+	enum dns_state security;
+	char why[160];
+};
+
+struct lookup {
+	LIST_ENTRY(lookup) link;
+	struct gather *g;
+	struct ask *ask;
+	uint16_t type;
+	size_t index; /* of the route host, or of the facts' host */
+};
+
+struct gather {
+	struct deliver *d;
+	struct plan *plan;
+	gather_done *done;
+	void *arg;
+	uv_timer_t timer; /* ends it outside of all calls */
+	LIST_HEAD(lookup_list, lookup) lookups;
+	size_t n_lookups; /* those, and want */
+	struct want *want;
+	bool fresh;
+	bool starting, short_of_memory, addresses;
+	uint32_t ttl_s;
+	struct facts_host hosts[VERDICT_HOSTS_MAX];
+	size_t n_hosts;
+	struct host_work *work; /* as many as get addresses */
+	size_t n_work;
+};
+
+/* ---- facts.c ---- */
+
+/* The answer comes to facts_on_mx() or facts_on_address(). */
+void gather_ask(
+    struct gather *g, const char *name, uint16_t type, size_t index);
+/* Nothing is asked for any more: on with the next step. */
+void gather_next_step(struct gather *g);
+/* Text that lives as long as the plan; "" when memory is short. */
+const char *gather_keep(struct gather *g, const char *text);
+
+/* ---- facts_mx.c ---- */
+
+void facts_on_mx(struct lookup *l, const struct dns_answer *a);
+void facts_start_route(struct gather *g);
+void facts_start_literal(struct gather *g);
+
+/* ---- facts_addr.c ---- */
+
+void facts_ask_addresses(struct gather *g);
+void facts_on_address(struct lookup *l, const struct dns_answer *a);
+/* Put the families into the order of use. */
+void facts_settle_addresses(struct gather *g);
+/* Leave out the hosts that are ourselves, and those behind them. */
+void facts_drop_own(struct gather *g);
+void facts_set_v4(union conf_addr *a, const uint8_t *ip, uint16_t port);
+void facts_set_v6(union conf_addr *a, const uint8_t *ip, uint16_t port);
+
+/* ---- facts_sts.c ---- */
+
+void facts_ask_policy(struct gather *g);
+
+/* ---- plan.c ---- */
+
+/* NULL: memory is short. */
+struct plan *plan_new(struct env *env, const char *domain, const char *gateway);
+/* Which families may be used: the control's wish, and where a gateway has
+ * source addresses only the families of those. */
+void plan_families(const struct plan *p, bool *ret_v4, bool *ret_v6);
+
+#endif

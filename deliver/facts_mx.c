@@ -1,0 +1,237 @@
+/*
+ * facts_mx.c - which hosts take a domain's mail: MX records, the domain itself,
+ * a route's hosts, an address literal.
+ *
+ * Called by facts.c. Sources: RFC 5321 5.1, 7505; standards DNS-08; destination
+ * controls, section 2 (routes).
+ */
+#include "deliver/facts_int.h"
+
+#include "deliver/arena.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+#include "lib/base/hash.h"
+#include "lib/mail/addr.h"
+
+/* A new host, or NULL when there are enough. name must live with the plan. */
+static struct facts_host *
+add_host(struct gather *g, const char *name, uint32_t rank)
+{
+	struct facts_host *h;
+
+	if (g->n_hosts == VERDICT_HOSTS_MAX)
+		return NULL;
+	h = &g->hosts[g->n_hosts++];
+	memset(h, 0, sizeof(*h));
+	h->name = name;
+	h->rank = rank;
+	/* at random, but in one order for hosts that take turns */
+	h->shuffle = g->plan->route == NULL
+	    ? arc4random()
+	    : (uint32_t)hash_bytes(name, strlen(name));
+	h->port = g->plan->env->conf->delivery.port;
+	h->tlsa = FACTS_TLSA_NOT_ASKED;
+	return h;
+}
+
+/* Why a target cannot be a host, or NULL and its normal form (DNS-08). */
+static const char *
+bad_target(const char *target, char name[DNS_NAME_SIZE])
+{
+	if (target[0] == '\0')
+		return "the MX names no host";
+	if (dns_name_normalise(target, name) < 0)
+		return "the MX is no host name";
+	if (dns_name_is_numeric(name))
+		return "the MX is an address, not a name";
+	if (strcmp(name, "localhost") == 0 || dns_name_under(name, "localhost"))
+		return "the MX is localhost";
+	return NULL;
+}
+
+static void
+add_mx(struct gather *g, const struct dns_rr *rr, uint32_t rank,
+    const char *via, uint16_t port)
+{
+	char name[DNS_NAME_SIZE];
+	const char *bad = bad_target(rr->host, name);
+	struct facts_host *h;
+
+	h = add_host(g, gather_keep(g, bad != NULL ? rr->host : name), rank);
+	if (h == NULL)
+		return;
+	h->preference = rr->preference;
+	h->bad = bad;
+	h->via = via;
+	h->port = port;
+}
+
+/* The MX answer of the domain itself. */
+static void
+on_domain_mx(struct gather *g, const struct dns_answer *a)
+{
+	struct facts *f = &g->plan->facts;
+	struct facts_host *h;
+	size_t i;
+
+	f->mx_state = a->state;
+	f->mx_kind = a->kind;
+	if (a->state == DNS_INDETERMINATE) {
+		f->mx_text = gather_keep(g, a->reason);
+		return;
+	}
+	if (a->kind == DNS_NODATA) {
+		f->via = FACTS_VIA_IMPLICIT;
+		h = add_host(g, g->plan->domain, 0);
+		if (h != NULL && dns_name_is_numeric(h->name))
+			h->bad = "the domain is an address without brackets";
+		return;
+	}
+	if (a->rrs_len == 1 && a->rrs[0].host[0] == '\0') {
+		f->null_mx = true;
+		return;
+	}
+	for (i = 0; i < a->rrs_len; i++)
+		add_mx(g, &a->rrs[i], a->rrs[i].preference, NULL,
+		    g->plan->env->conf->delivery.port);
+}
+
+/* How many different better preferences there are: MX sets of several route
+ * hosts compare by that, whatever numbers their owners chose. */
+static uint32_t
+dense_rank(const struct dns_answer *a, size_t at)
+{
+	uint32_t n = 0;
+	size_t i, j;
+
+	for (i = 0; i < a->rrs_len; i++) {
+		if (a->rrs[i].preference >= a->rrs[at].preference)
+			continue;
+		for (j = 0; j < i; j++)
+			if (a->rrs[j].preference == a->rrs[i].preference)
+				break;
+		n += j == i;
+	}
+	return n;
+}
+
+/* The MX answer of a route host: "looked up without consulting routes again";
+ * no MX means its own address. */
+static void
+on_route_mx(struct gather *g, size_t index, const struct dns_answer *a)
+{
+	const struct conf_route_host *rh = &g->plan->route->hosts[index];
+	uint32_t rank = (uint32_t)rh->priority << 16;
+	struct facts_host *h;
+	size_t i;
+
+	if (a->kind == DNS_DATA &&
+	    !(a->rrs_len == 1 && a->rrs[0].host[0] == '\0')) {
+		for (i = 0; i < a->rrs_len && i < VERDICT_HOSTS_MAX; i++)
+			add_mx(g, &a->rrs[i], rank + dense_rank(a, i), rh->name,
+			    rh->port);
+		return;
+	}
+	h = add_host(g, rh->name, rank);
+	if (h == NULL)
+		return;
+	h->preference = rh->priority;
+	h->port = rh->port;
+	if (a->state == DNS_INDETERMINATE) {
+		h->bad = NULL;
+		h->addr = FACTS_ADDR_INDETERMINATE;
+		h->addr_text = gather_keep(g, a->reason);
+	} else if (a->kind == DNS_DATA) {
+		h->bad = "the route's host does not accept mail (null MX)";
+	}
+}
+
+void
+facts_on_mx(struct lookup *l, const struct dns_answer *a)
+{
+	if (l->g->plan->route != NULL)
+		on_route_mx(l->g, l->index, a);
+	else
+		on_domain_mx(l->g, a);
+}
+
+/* ---- not by MX ---- */
+
+static void
+set_literal(struct gather *g, struct facts_host *h, const union conf_addr *from)
+{
+	union conf_addr *a = arena_alloc(g->plan->arena, sizeof(*a));
+	bool v4, v6;
+
+	plan_families(g->plan, &v4, &v6);
+	if (from->sa.sa_family == AF_INET ? !v4 : !v6) {
+		h->bad = "the address is of a family that is not used here";
+		return;
+	}
+	if (a == NULL) {
+		g->short_of_memory = true;
+		return;
+	}
+	*a = *from;
+	a->in.sin_port = htons(h->port); /* the same place in both families */
+	if (address_is_own(g->plan->env->conf, a, false)) {
+		h->bad = "the address is this host itself";
+		return;
+	}
+	h->addr = FACTS_ADDR_DATA;
+	h->addrs = a;
+	h->n_addrs = 1;
+	h->addr_security = DNS_INSECURE; /* nobody vouches for it */
+}
+
+void
+facts_start_literal(struct gather *g)
+{
+	union conf_addr a;
+	struct facts_host *h;
+	uint8_t ip[16];
+	int family;
+
+	g->plan->facts.via = FACTS_VIA_LITERAL;
+	h = add_host(g, g->plan->domain, 0);
+	if (h == NULL)
+		return;
+	if (addr_literal_parse(
+		g->plan->domain, strlen(g->plan->domain), &family, ip) < 0 ||
+	    !address_usable(ip, family == AF_INET6)) {
+		h->bad = "no address that mail can go to";
+		return;
+	}
+	if (family == AF_INET6)
+		facts_set_v6(&a, ip, h->port);
+	else
+		facts_set_v4(&a, ip, h->port);
+	set_literal(g, h, &a);
+}
+
+void
+facts_start_route(struct gather *g)
+{
+	const struct conf_route *route = g->plan->route;
+	struct facts_host *h;
+	size_t i;
+
+	g->plan->facts.via = FACTS_VIA_ROUTE;
+	for (i = 0; i < route->n_hosts; i++) {
+		const struct conf_route_host *rh = &route->hosts[i];
+
+		if (rh->addr.sa.sa_family == AF_UNSPEC && !rh->no_mx) {
+			gather_ask(g, rh->name, DNS_MX, i);
+			continue;
+		}
+		h = add_host(g, rh->name, (uint32_t)rh->priority << 16);
+		if (h == NULL)
+			break;
+		h->preference = rh->priority;
+		h->port = rh->port;
+		if (rh->addr.sa.sa_family != AF_UNSPEC)
+			set_literal(g, h, &rh->addr);
+	}
+}
