@@ -21,6 +21,17 @@
 #include <stdint.h>
 #include <stdio.h>
 
+/* The five settings files. */
+enum conf_table {
+	CONF_T_POSTERN,
+	CONF_T_BOUNCE,
+	CONF_T_GATEWAYS,
+	CONF_T_DESTINATIONS,
+	CONF_T_ROUTES,
+	CONF_T_COUNT
+};
+extern const char *const conf_table_file[CONF_T_COUNT];
+
 /* ---- values -------------------------------------------------------------- */
 
 /* An IP address and a port; sa.sa_family is AF_UNSPEC when not set. */

@@ -20,17 +20,6 @@ struct conf_file_copy {
 	size_t len;
 };
 
-/* The five settings files. */
-enum conf_table {
-	CONF_T_POSTERN,
-	CONF_T_BOUNCE,
-	CONF_T_GATEWAYS,
-	CONF_T_DESTINATIONS,
-	CONF_T_ROUTES,
-	CONF_T_COUNT
-};
-extern const char *const conf_table_file[CONF_T_COUNT];
-
 struct conf_chunk;
 struct conf_store {
 	unsigned refs;
