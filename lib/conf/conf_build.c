@@ -320,6 +320,7 @@ read_key(struct conf_where *w, const struct conf_doc *doc,
 	const struct conf_key *key;
 	const struct conf_log *log;
 	char err[600], path[1100], *text;
+	const char *const *at;
 	int i, r;
 
 	i = conf_key_find(
@@ -351,10 +352,15 @@ read_key(struct conf_where *w, const struct conf_doc *doc,
 	if (r < 0 || !b->conf->store->keep_text)
 		return r;
 	/* the reader scribbled on the text, so take it afresh; paths were made
-	 * absolute, and a child has no directory to start from */
+	 * absolute, and a child has no directory to start from; none given is
+	 * none, and not the default */
+	at = (const char *const *)(const void *)((const char *)base +
+	    key->offset);
 	if (key->type == CONF_V_PATH)
 		return conf_where_emit(w, key->name,
-		    conf_value_format(key, base, path, sizeof(path)));
+		    *at == NULL
+			? ""
+			: conf_value_format(key, base, path, sizeof(path)));
 	log = base;
 	if (key->type == CONF_V_TARGET && log->path != NULL) {
 		(void)snprintf(path, sizeof(path), "file:%s", log->path);
