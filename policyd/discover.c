@@ -29,6 +29,7 @@ struct job {
 	size_t n_addrs;
 	struct sts_fetch *fetch;
 	char why[128]; /* why there is no address */
+	bool doubt;    /* one family could not be found out */
 	char domain[DNS_NAME_SIZE];
 };
 
@@ -121,9 +122,13 @@ on_fetched(void *arg, struct sts_fetch_result *res)
 
 	j->fetch = NULL;
 	discover_cancel(j);
-	if (res->why == STS_FETCH_DNS && done.why[0] != '\0')
+	if (done.why[0] != '\0' &&
+	    (res->why == STS_FETCH_DNS ||
+		(res->why == STS_FETCH_PROXY && done.n_addrs == 0))) {
 		(void)snprintf(
 		    res->reason, sizeof(res->reason), "%s", done.why);
+		res->doubt = done.doubt;
+	}
 	done.fetch_cb(done.arg, done.domain, res, done.addrs, done.n_addrs);
 }
 
@@ -147,6 +152,9 @@ take_addresses(struct job *j, const struct dns_answer *a)
 	struct sts_addr *addr;
 
 	if (a->kind != DNS_DATA) {
+		if (a->state != DNS_INDETERMINATE && j->doubt)
+			return; /* the doubt is what is to be told */
+		j->doubt = a->state == DNS_INDETERMINATE;
 		(void)snprintf(j->why, sizeof(j->why), "address of %.60s: %s",
 		    a->name,
 		    a->state == DNS_INDETERMINATE ? dns_why_str(a->why)

@@ -39,25 +39,49 @@ policy_settings_fill(struct policy_settings *set, const struct conf_mta_sts *c)
 	set->max_fetches = c->max_fetches;
 }
 
-/* Without certificates every fetch fails; the stored policies still hold. */
+/* Without certificates no policy can be fetched: the stored ones still hold,
+ * and mail to other domains that announce one waits. */
 static void
 fetch_settings_fill(struct sts_fetch_settings *set, const struct conf *conf)
 {
 	const struct conf_mta_sts *c = &conf->mta_sts;
-	int r = PE_NOT_FOUND;
 
 	memset(set, 0, sizeof(*set));
 	if (c->ca_file != NULL)
-		r = conf_file(conf, c->ca_file, &set->ca, &set->ca_len);
-	if (r < 0)
-		log_warn("sts_ca",
-		    "policyd: no certificates from %s (%s): no policy can be "
-		    "fetched; wanted [mta-sts] ca_file or [trust] ca_file",
-		    c->ca_file != NULL ? c->ca_file : "a file", err_str(r));
+		(void)conf_file(conf, c->ca_file, &set->ca, &set->ca_len);
 	set->total_ms = c->fetch_timeout_ms;
 	set->connect_ms = c->connect_timeout_ms;
 	set->port = c->port;
 	set->proxy = c->proxy;
+}
+
+/* 0, or why the settings cannot be had. */
+static int
+configure(struct app *app, const struct conf *conf)
+{
+	const char *file = conf->mta_sts.ca_file;
+	struct sts_fetch_settings set;
+	int r;
+
+	fetch_settings_fill(&set, conf);
+	r = app->fetcher == NULL
+	    ? sts_fetcher_new(app->child->loop, &set, &app->fetcher)
+	    : sts_fetcher_configure(app->fetcher, &set);
+	if (r == PE_TLS) { /* the file is there, and holds none */
+		set.ca = NULL;
+		set.ca_len = 0;
+		r = app->fetcher == NULL
+		    ? sts_fetcher_new(app->child->loop, &set, &app->fetcher)
+		    : sts_fetcher_configure(app->fetcher, &set);
+	}
+	if (r == 0 && !sts_fetcher_can(app->fetcher))
+		log_event(LOG_CRITICAL, "sts_ca", NULL,
+		    "policyd: no CA certificates from %s: no MTA-STS policy "
+		    "can be fetched, and mail to domains that announce one "
+		    "waits, unless it is stored; wanted [mta-sts] ca_file or "
+		    "[trust] ca_file",
+		    file != NULL ? LOG_Q(file) : "any file");
+	return r;
 }
 
 static int
@@ -65,14 +89,12 @@ on_reload(struct child *c, void *arg, const struct conf *old_conf,
     struct conf *new_conf)
 {
 	struct app *app = arg;
-	struct sts_fetch_settings fetch;
 	struct policy_settings set;
 	int r;
 
 	(void)c;
 	(void)old_conf;
-	fetch_settings_fill(&fetch, new_conf);
-	r = sts_fetcher_configure(app->fetcher, &fetch);
+	r = configure(app, new_conf);
 	if (r < 0) {
 		log_warn("reload_failed", "policyd: %s", err_str(r));
 		return r;
@@ -148,7 +170,6 @@ static int
 setup(struct child *c, void *arg)
 {
 	struct app *app = arg;
-	struct sts_fetch_settings fetch;
 	struct policy_settings set;
 	int r;
 
@@ -160,10 +181,9 @@ setup(struct child *c, void *arg)
 	r = open_store(c, app);
 	if (r < 0)
 		return r;
-	fetch_settings_fill(&fetch, c->conf);
 	r = sts_fetch_library_init();
 	if (r == 0)
-		r = sts_fetcher_new(c->loop, &fetch, &app->fetcher);
+		r = configure(app, c->conf);
 	if (r < 0) {
 		log_warn("start_failed", "policyd: fetching: %s", err_str(r));
 		return r;

@@ -148,11 +148,25 @@ metrics(struct app *app, struct buf *doc)
 		}
 	put(&w, "postern_sts_evicted_total", "",
 	    "Policies pushed out by max_policies", METRIC_COUNTER, ss.evicted);
+	put(&w, "postern_sts_can_fetch", "",
+	    "1 when there are CA certificates to judge policy hosts by",
+	    METRIC_GAUGE, sts_fetcher_can(app->fetcher));
 	put(&w, "postern_sts_fetching", "", "Policy fetches under way",
 	    METRIC_GAUGE, ps.fetching);
 	put(&w, "postern_sts_waiting", "", "Domains that wait for a fetch",
 	    METRIC_GAUGE, ps.waiting);
 	return w.err;
+}
+
+/* What keeps mail waiting, and only the operator can mend; NULL without. */
+static const char *
+alert(const struct app *app)
+{
+	if (sts_fetcher_can(app->fetcher))
+		return NULL;
+	return "no CA certificates: no MTA-STS policy can be fetched, and mail "
+	       "to domains that announce one waits: [mta-sts] ca_file or "
+	       "[trust] ca_file";
 }
 
 static int
@@ -177,6 +191,7 @@ status(struct app *app, struct buf *doc)
 	json_put_uint(&j, "fetching", ps.fetching);
 	json_put_uint(&j, "waiting", ps.waiting);
 	json_put_uint(&j, "known_domains", ps.entries);
+	json_put_str(&j, "alert", alert(app));
 	json_put_bool(&j, "resolver",
 	    app->resolver.chan != NULL && ipc_chan_is_up(app->resolver.chan));
 	json_put_end_obj(&j);

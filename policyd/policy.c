@@ -453,8 +453,17 @@ in_doubt(struct policy_entry *e, const char *reason)
 /* ---- fetching -----------------------------------------------------------------------
  */
 
+/* The doubt is over: what is known now is known. */
 static void
-fetch_failed(struct policy_entry *e, int why, const char *text)
+grace_end(struct policy_entry *e)
+{
+	if (!e->damaged)
+		e->grace = false;
+}
+
+/* doubt: it failed before anyone could say that there is no policy. */
+static void
+fetch_failed(struct policy_entry *e, int why, bool doubt, const char *text)
 {
 	struct policy_event ev = { .kind = EVENT_FETCH_FAILED,
 		.domain = e->domain,
@@ -465,7 +474,9 @@ fetch_failed(struct policy_entry *e, int why, const char *text)
 		.rec = e->have ? &e->rec : NULL };
 	char reason[sizeof(e->fail_text) + 32];
 
-	if (why != STS_FETCH_INTERNAL) {
+	if (why != STS_FETCH_INTERNAL && !doubt) {
+		if (!e->blind)
+			grace_end(e);
 		(void)snprintf(e->fail_id, sizeof(e->fail_id), "%s", e->id);
 		e->fail_ms = mono_ms(e->p) + POLICY_FAIL_MS;
 	}
@@ -477,7 +488,7 @@ fetch_failed(struct policy_entry *e, int why, const char *text)
 		if (why == STS_FETCH_INTERNAL)
 			/* our trouble: it was not even tried */
 			answer_without(e, POLICY_INDETERMINATE, reason);
-		else if (e->damaged || e->blind)
+		else if (e->damaged || e->blind || doubt)
 			in_doubt(e, reason);
 		else
 			/* TXT says there is one, nobody can get it: as without
@@ -504,7 +515,7 @@ fetch_begin(struct policy_entry *e)
 	tell(e, EVENT_FETCH, NULL);
 	r = e->p->ops->fetch(e->p->arg, e->domain);
 	if (r < 0)
-		fetch_failed(e, STS_FETCH_INTERNAL, err_str(r));
+		fetch_failed(e, STS_FETCH_INTERNAL, false, err_str(r));
 }
 
 /* Places are for those who wait first; refreshes leave room for them. */
@@ -575,6 +586,7 @@ on_usable(struct policy_entry *e)
 		return;
 	}
 	if (same) {
+		grace_end(e);
 		tell(e, EVENT_CACHE_HIT, NULL);
 		answer_policy(e, POLICY_FROM_CACHE, "");
 		return;
@@ -607,11 +619,13 @@ policy_on_txt(struct policy *p, const char *domain, const struct sts_txt *txt)
 		on_no_answer(e, txt);
 		return;
 	}
-	e->grace = e->grace && e->damaged;
 	if (txt->outcome == STS_TXT_USABLE) {
 		tell(e, EVENT_TXT, NULL);
 		on_usable(e);
-	} else if (e->damaged) {
+		return;
+	}
+	grace_end(e);
+	if (e->damaged) {
 		on_no_answer(e, txt);
 	} else if (!valid(e)) {
 		/* also for an operator who asks: nobody announces it (STS-04) */
@@ -687,7 +701,7 @@ take_fetched(struct policy_entry *e, struct sts_fetch_result *res)
 	e->rec.text_len = res->text_len;
 	e->rec.refresh_s = refresh_time(p, &e->rec);
 	e->fail_id[0] = '\0';
-	e->damaged = false;
+	e->damaged = e->grace = false;
 	tell(e, EVENT_FETCHED, NULL);
 	if (e->fresh && old_id[0] != '\0' && strcmp(old_id, e->rec.id) != 0)
 		tell(e, EVENT_HEALED, old_id);
@@ -706,9 +720,9 @@ policy_on_fetch(
 	/* the place is free from here on */
 	set_phase(e, SAVE);
 	if (res->why != STS_FETCH_OK) {
-		fetch_failed(e, (int)res->why, res->reason);
+		fetch_failed(e, (int)res->why, res->doubt, res->reason);
 	} else if (take_fetched(e, res) < 0) {
-		fetch_failed(e, STS_FETCH_INTERNAL, "out of memory");
+		fetch_failed(e, STS_FETCH_INTERNAL, false, "out of memory");
 	} else {
 		/* on disk before it is believed: what was enforced once
 		 * outlives every crash */

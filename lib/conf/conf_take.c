@@ -236,7 +236,8 @@ take_trust(struct conf_where *w, void *base)
 	if (missing) {
 		conf_where_error(w, "ca_file", true,
 		    "ca_file: the default '%s' does not exist; no certificate "
-		    "can be verified",
+		    "can be verified, and mail to domains with an MTA-STS "
+		    "policy waits",
 		    t->ca_file);
 		t->ca_file = NULL;
 		r = conf_where_emit(w, "ca_file", "");

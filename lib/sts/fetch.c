@@ -506,6 +506,11 @@ prepare(struct sts_fetch *fe, const struct sts_addr *addrs, size_t n,
 	size_t n_ok = n;
 	int r = 0;
 
+	if (!sts_fetcher_can(f)) {
+		(void)give_up(fe, STS_FETCH_INTERNAL,
+		    "this node has no CA certificates: [mta-sts] ca_file");
+		return -ENOENT;
+	}
 	if (f->proxy[0] == '\0') {
 		n_ok = public_addrs(addrs, n, allow, ok);
 		(void)snprintf(port, sizeof(port), "%u", f->port);

@@ -55,6 +55,7 @@ const char *sts_fetch_tlsrpt(enum sts_fetch_why why);
 
 struct sts_fetch_result {
 	enum sts_fetch_why why;
+	bool doubt;	  /* it failed on the way: nobody asked the owner */
 	char reason[256]; /* for people, printable; "" when ok */
 	long status;	  /* HTTP, 0 when there was no answer */
 	const char *text; /* body, borrowed for the call; NULL unless ok */
@@ -67,7 +68,9 @@ struct sts_fetch_settings {
 	int64_t total_ms, connect_ms;
 	uint16_t port;	   /* of policy hosts: 443 */
 	const char *proxy; /* "http://[user:password@]host:port", or NULL */
-	const uint8_t *ca; /* PEM; NULL: nobody is trusted */
+	/* PEM; NULL: nobody is trusted, and every fetch fails as INTERNAL, for
+	 * a policy that cannot be judged is not one that is missing */
+	const uint8_t *ca;
 	size_t ca_len;
 };
 
@@ -96,6 +99,8 @@ void sts_fetcher_free(struct sts_fetcher *f);
 const char *sts_fetcher_host(
     const struct sts_fetcher *f, const char *domain, char buf[STS_HOST_SIZE]);
 bool sts_fetcher_has_proxy(const struct sts_fetcher *f);
+/* Has CA certificates: fetches can succeed. */
+bool sts_fetcher_can(const struct sts_fetcher *f);
 
 /*
  * Fetch the policy of domain (normalised). addrs as sts_fetcher_host() says;

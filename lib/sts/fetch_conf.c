@@ -20,7 +20,8 @@
 
 /* The certificates of a bundle. 0, -ENOMEM, PE_TLS without a single one. */
 static int
-store_from_pem(const uint8_t *pem, size_t len, X509_STORE **ret_store)
+store_from_pem(
+    const uint8_t *pem, size_t len, X509_STORE **ret_store, size_t *ret_n)
 {
 	BIO *bio =
 	    BIO_new_mem_buf(pem != NULL ? pem : (const uint8_t *)"", (int)len);
@@ -44,6 +45,7 @@ store_from_pem(const uint8_t *pem, size_t len, X509_STORE **ret_store)
 		return PE_TLS;
 	}
 	*ret_store = store;
+	*ret_n = n;
 	return 0;
 }
 
@@ -82,9 +84,10 @@ sts_fetcher_configure(struct sts_fetcher *f, const struct sts_fetch_settings *s)
 {
 	char *proxy = NULL, *host = NULL, *port = NULL;
 	X509_STORE *store = NULL;
+	size_t n_cas = 0;
 	int r;
 
-	r = store_from_pem(s->ca, s->ca_len, &store);
+	r = store_from_pem(s->ca, s->ca_len, &store, &n_cas);
 	if (r == 0) {
 		proxy = strdup(s->proxy != NULL ? s->proxy : "");
 		r = proxy == NULL ? -ENOMEM : 0;
@@ -103,6 +106,7 @@ sts_fetcher_configure(struct sts_fetcher *f, const struct sts_fetch_settings *s)
 	free(f->proxy_host);
 	free(f->proxy_port);
 	f->store = store;
+	f->n_cas = n_cas;
 	f->proxy = proxy;
 	f->proxy_host = host;
 	f->proxy_port = port;
@@ -116,6 +120,12 @@ bool
 sts_fetcher_has_proxy(const struct sts_fetcher *f)
 {
 	return f->proxy[0] != '\0';
+}
+
+bool
+sts_fetcher_can(const struct sts_fetcher *f)
+{
+	return f->n_cas > 0;
 }
 
 const char *

@@ -48,6 +48,7 @@ struct sts_fetcher {
 	char *proxy_host; /* its name, NULL when it is an address */
 	char *proxy_port;
 	X509_STORE *store;
+	size_t n_cas;
 };
 
 /* fetch_why.c: fill why and reason of a fetch that curl ended with this code. */

@@ -88,15 +88,21 @@ void
 sts_fetch_explain(
     struct sts_fetch *fe, CURLcode code, struct sts_fetch_result *res)
 {
+	bool proxy = sts_fetcher_has_proxy(fe->f);
 	long verify = 0, connect = 0;
 
 	res->why = why_of(code);
+	if (code == CURLE_COULDNT_CONNECT && proxy)
+		res->why = STS_FETCH_PROXY; /* whom else it connects to */
 	if (code == CURLE_RECV_ERROR && res->status != 0)
 		res->why = STS_FETCH_HTTP; /* broken chunks are this */
 	(void)curl_easy_getinfo(fe->easy, CURLINFO_SSL_VERIFYRESULT, &verify);
 	(void)curl_easy_getinfo(fe->easy, CURLINFO_HTTP_CONNECTCODE, &connect);
+	res->doubt = res->why == STS_FETCH_PROXY;
 	if (connect != 0 && connect / 100 != 2) {
 		res->why = STS_FETCH_PROXY;
+		/* 502 to 504 speak of the policy host, this one of us */
+		res->doubt = connect == 407;
 		(void)snprintf(res->reason, sizeof(res->reason),
 		    "the proxy answered %ld", connect);
 	} else if (res->why == STS_FETCH_CERT && verify != X509_V_OK) {

@@ -196,6 +196,62 @@ def discovery_in_doubt_waits(w, node):
 
 
 @test
+def a_policy_host_in_doubt_waits(w, node):
+    """TXT says that there is a policy, its host cannot be looked up, nothing is stored: nothing is sent (STS-13)."""
+    mx = w.mx("mx1.lost.test", starttls="none")
+    zone, ph = domain(w, "lost.test", mx)
+    for kind in ("A", "AAAA"):
+        zone.fault("servfail", "mta-sts", kind)
+    w.commit()
+    mid = send(node, "lost.test")
+    node.wait_log(r"Destination lost\.test is down \(.*sts-discovery-wait")
+    node.wait_log(r"Failed to fetch MTA-STS policy for the domain \(lost\.test\): address of mta-sts\.lost\.test: servfail")
+    equal(mx.messages, [])
+    ph.text = policy("none")
+    for kind in ("A", "AAAA"):
+        zone.fault(None, "mta-sts", kind)
+    w.commit()
+    w.dns.flush()
+    node.ctl("dnsflush")
+    # no pause of five minutes: the owner has not failed
+    node.ctl("delivernow", "lost.test")
+    node.wait_done(mid)
+
+
+@test
+def without_ca_certificates_mail_waits(w, shared):
+    """This node cannot judge a policy host: that is told aloud, and is never "no policy"."""
+    node = w.postern(settings={
+        "trust": {"ca_file": ""}, "queue": {"host_down_retry": "1s", "host_down_max_retry": "2s"},
+        "mta-sts": {"policy_host_allow": "127.0.0.0/8", "port": str(w.port)}}, destinations={
+            ".must.test": {"mta_sts": "mandatory"}}).start()
+    said = r"Critical: policyd: no CA certificates from any file: no MTA-STS policy can be fetched"
+    node.wait_log(said)
+    mx = w.mx("mx1.blind.test", starttls="none")
+    zone, ph = domain(w, "blind.test", mx, text=policy("none"))
+    mid = send(node, "blind.test")
+    node.wait_log(r"Failed to fetch MTA-STS policy for the domain \(blind\.test\): this node has no CA certificates")
+    node.wait_log(r"Destination blind\.test is down \(.*sts-discovery-wait")
+    must = w.mx("mx1.blind.must.test")
+    domain(w, "blind.must.test", must)
+    deferred(node, "blind.must.test", must, reason="sts-")
+    plain = w.mx("mx1.blind-plain.test", starttls="none")
+    w.domain("blind-plain.test", plain)
+    w.commit()
+    delivered(node, plain, "blind-plain.test")
+    equal((mx.messages, ph.connections), ([], 0))
+    doc = node.ctl("status", want=1)
+    equal([(a["process"], "no CA certificates" in a["text"]) for a in doc["alerts"]], [("policyd", True)])
+    equal(node.metrics()["postern_sts_can_fetch"], 0)
+    node.settings["trust"]["ca_file"] = w.ca.ca_file
+    node.reload()
+    poll(lambda: node.metrics()["postern_sts_can_fetch"] == 1, 30, "the certificates")
+    node.ctl("delivernow", "blind.test")
+    node.wait_done(mid)
+    equal((len(mx.messages), len(node.lines(said)), node.ctl("status")["alerts"]), (1, 1, []))
+
+
+@test
 def private_addresses_are_refused(w, shared):
     mx = w.mx("mx1.private.test", starttls="none")
     node = w.postern(settings={"mta-sts": {"port": str(w.port)}}).start()

@@ -303,6 +303,19 @@ fetch_fails(struct world *w, enum sts_fetch_why why)
 	policy_on_fetch(w->p, w->fetching, &res);
 }
 
+/* Nobody knows whether there is a policy: the address could not be looked up. */
+static void
+fetch_in_doubt(struct world *w)
+{
+	struct sts_fetch_result res = { .why = STS_FETCH_DNS,
+		.doubt = true,
+		.reason = "no answer in time" };
+
+	assert_true(w->fetch_open);
+	w->fetch_open = false;
+	policy_on_fetch(w->p, w->fetching, &res);
+}
+
 static void
 ask(struct world *w, unsigned flags)
 {
@@ -579,6 +592,65 @@ test_sts13_grace(void **state)
 	ask(&w, 0);
 	txt_fails(&w);
 	expect(&w, POLICY_INDETERMINATE, "");
+	end(&w);
+}
+
+/* TXT announces a policy, and what would lead to it could not be found out: as
+ * doubtful as a TXT lookup that fails. It is tried at each question. */
+static void
+test_sts13_fetch_in_doubt(void **state)
+{
+	struct world w;
+
+	(void)state;
+	begin(&w);
+	ask(&w, 0);
+	txt(&w, "1");
+	fetch_in_doubt(&w);
+	expect(&w, POLICY_INDETERMINATE, "");
+	assert_non_null(strstr(w.reason, "no answer in time"));
+	pass(&w, 60);
+	ask(&w, 0);
+	txt(&w, "1");
+	assert_int_equal(w.fetches_begun, 2);
+	fetch_in_doubt(&w);
+	expect(&w, POLICY_INDETERMINATE, "");
+	/* the grace is one, whichever of the two lookups fails */
+	pass(&w, 60);
+	ask(&w, 0);
+	txt_fails(&w);
+	expect(&w, POLICY_INDETERMINATE, "");
+	pass(&w, 13 * 60 - 1);
+	ask(&w, 0);
+	txt(&w, "1");
+	fetch_in_doubt(&w);
+	expect(&w, POLICY_INDETERMINATE, "");
+	assert_int_equal(w.events[EVENT_GRACE_OVER], 0);
+	pass(&w, 1);
+	ask(&w, 0);
+	txt(&w, "1");
+	fetch_in_doubt(&w);
+	expect(&w, POLICY_NONE, "");
+	assert_int_equal(w.events[EVENT_GRACE_OVER], 1);
+	ask(&w, 0);
+	txt(&w, "1");
+	fetched(&w, "enforce", DAY);
+	expect(&w, POLICY_FOUND, "1");
+	/* what is stored stays, and a new doubt has a grace of its own */
+	ask(&w, 0);
+	txt(&w, "2");
+	fetch_in_doubt(&w);
+	expect(&w, POLICY_FOUND, "1");
+	pass(&w, DAY);
+	ask(&w, 0);
+	txt(&w, "2");
+	fetch_in_doubt(&w);
+	expect(&w, POLICY_INDETERMINATE, "");
+	/* a fetch that fails for certain ends it (STS-34) */
+	ask(&w, 0);
+	txt(&w, "2");
+	fetch_fails(&w, STS_FETCH_STATUS);
+	expect(&w, POLICY_NONE, "");
 	end(&w);
 }
 
@@ -1068,6 +1140,7 @@ main(void)
 		cmocka_unit_test(test_sts40_clock_jumps),
 		cmocka_unit_test(test_sts19_max_age_zero),
 		cmocka_unit_test(test_sts13_grace),
+		cmocka_unit_test(test_sts13_fetch_in_doubt),
 		cmocka_unit_test(test_not_asked),
 		cmocka_unit_test(test_sts38_refresh),
 		cmocka_unit_test(test_sts39_warning),

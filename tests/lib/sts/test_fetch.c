@@ -275,7 +275,7 @@ host_stop(struct host *h)
  */
 
 struct got {
-	bool done;
+	bool done, doubt;
 	enum sts_fetch_why why;
 	char reason[256], mx[128];
 };
@@ -287,6 +287,7 @@ on_done(void *arg, struct sts_fetch_result *res)
 
 	g->done = true;
 	g->why = res->why;
+	g->doubt = res->doubt;
 	memcpy(g->reason, res->reason, sizeof(g->reason));
 	(void)sts_list_text(
 	    res->policy.list, res->policy.list_len, g->mx, sizeof(g->mx));
@@ -294,14 +295,15 @@ on_done(void *arg, struct sts_fetch_result *res)
 }
 
 static void
-fetch(uint16_t port, const char *proxy, const char *ip, struct got *g)
+fetch_with(const char *cas, uint16_t port, const char *proxy, const char *ip,
+    struct got *g)
 {
 	struct sts_fetch_settings set = { .total_ms = 2000,
 		.connect_ms = 1000,
 		.port = port,
 		.proxy = proxy,
-		.ca = (const uint8_t *)ca.cert_pem,
-		.ca_len = strlen(ca.cert_pem) };
+		.ca = (const uint8_t *)cas,
+		.ca_len = cas != NULL ? strlen(cas) : 0 };
 	struct sts_fetcher *f;
 	struct sts_fetch *fe;
 	struct sts_addr a;
@@ -320,6 +322,12 @@ fetch(uint16_t port, const char *proxy, const char *ip, struct got *g)
 	sts_fetcher_free(f);
 	assert_int_equal(uv_run(&loop, UV_RUN_DEFAULT), 0);
 	assert_int_equal(uv_loop_close(&loop), 0);
+}
+
+static void
+fetch(uint16_t port, const char *proxy, const char *ip, struct got *g)
+{
+	fetch_with(ca.cert_pem, port, proxy, ip, g);
 }
 
 static const struct {
@@ -505,6 +513,7 @@ test_proxy(void **state)
 {
 	struct host p = { 0 };
 	struct got g;
+	char url[64];
 
 	(void)state;
 	via_proxy("", 0, &p, &g);
@@ -523,7 +532,33 @@ test_proxy(void **state)
 	memset(&p, 0, sizeof(p));
 	via_proxy("", 1, &p, &g);
 	assert_int_equal(g.why, STS_FETCH_PROXY);
+	assert_true(g.doubt);
 	assert_non_null(strstr(g.reason, "407"));
+
+	/* nobody there: that is our side, and says nothing of a policy */
+	host_start(&p);
+	host_stop(&p);
+	(void)snprintf(url, sizeof(url), "http://127.0.0.1:%u", p.port);
+	fetch(443, url, "127.0.0.1", &g);
+	assert_int_equal(g.why, STS_FETCH_PROXY);
+	assert_true(g.doubt);
+}
+
+/* Without CA certificates nobody can say whether there is a policy: our own
+ * trouble, never "no policy", and nobody is asked. */
+static void
+test_no_ca(void **state)
+{
+	struct host h = { .answer = GOOD };
+	struct got g;
+
+	(void)state;
+	host_start(&h);
+	fetch_with(NULL, h.port, NULL, "127.0.0.1", &g);
+	assert_int_equal(h.served, 0);
+	host_stop(&h);
+	assert_int_equal(g.why, STS_FETCH_INTERNAL);
+	assert_non_null(strstr(g.reason, "ca_file"));
 }
 
 /* The proxy has a name: the caller is told, and no name server is asked. */
@@ -648,6 +683,7 @@ main(void)
 		cmocka_unit_test(test_request),
 		cmocka_unit_test(test_unreachable),
 		cmocka_unit_test(test_proxy),
+		cmocka_unit_test(test_no_ca),
 		cmocka_unit_test(test_proxy_name),
 		cmocka_unit_test(test_cancel),
 	};
