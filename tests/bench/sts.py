@@ -1,12 +1,18 @@
 #!/usr/bin/env python3
-"""sts.py - what MTA-STS costs: one node with it and one without, taking turns in one run.
+"""sts.py - what MTA-STS costs: nodes with it and without, taking turns in one run.
 
-    python3 tests/bench/sts.py [--domains 10000] [--rounds 3]
+    python3 tests/bench/sts.py [--domains 10000] [--rounds 5]        (make bench BENCH_ARGS=--sts)
 
 Each round sends one message to each recipient domain through each node, over TLS on both sides. One
-domain in five has a policy in mode enforce, the others have no TXT record. The first round of the node
-with MTA-STS discovers and fetches all policies; it is shown apart. The ratio is that of two runs of one
-round. Exit 1 when a message was lost.
+domain in five has a policy in mode enforce, the others have no TXT record. Three nodes:
+
+    off      without MTA-STS: the certificate of the sink is looked at, and nothing follows from it
+    verify   without MTA-STS, but the operator demands for the same domains what the policies demand
+             (tls = required-verify-hosted): the same proof, without TXT, policy and store
+    on       with MTA-STS
+
+The first round of "on" discovers and fetches all policies; it is shown apart. The ratio is that of two
+runs of one round; the processor time is that of all processes of a node. Exit 1 when a message was lost.
 """
 import argparse
 import os
@@ -23,6 +29,7 @@ from tests.world.policy import PolicyHost, policy  # noqa: E402
 
 MX = "sink.bench.test"
 GROUP = 100  # names in one certificate
+KINDS = ("off", "verify", "on")
 
 
 class ManyPolicyHosts(PolicyHost):
@@ -61,10 +68,34 @@ def zones(world, sink, n):
     return host
 
 
+def nodes_of(world, b, domains):
+    """{kind: node}."""
+    # no connection of one round serves the next: each message has its own, as with as many domains it has
+    settings = {"mta-sts": {"policy_host_allow": "127.0.0.0/8", "port": str(world.port)}, "delivery": {"idle": "0s"}}
+    verify = {"d%d.tls.bench.test" % i: {"tls": "required-verify-hosted"} for i in range(0, domains, 5)}
+    more = {"off": {}, "verify": verify, "on": {}}
+    return {k: PosternPeer(world, b.sinks, name="postern-" + k, mx=True, settings=settings,
+                           destinations={"DEFAULT": {"mta_sts": "on" if k == "on" else "off"}, **more[k]})
+            for k in KINDS}
+
+
+def show_run(kind, r):
+    by_program = sorted(r["cpu_ms_by_program"].items(), key=lambda kv: -kv[1])
+    print("  %-7s %5.0f messages/s, %.3f ms of processor time each (%s), %d connections, %d handshakes, "
+          "%d resumed; others took %.0f %%" % (
+              kind, r["rate"], r["cpu_ms"][0],
+              ", ".join("%s %.3f" % (k.replace("postern-", ""), v) for k, v in by_program if v >= 0.001),
+              r["connections_out"], r["tls_out"], r["tls_out_resumed"], 100 * r["others_cpu"]), flush=True)
+
+
+def spread(values):
+    return "%.2f (%.2f to %.2f)" % (statistics.median(values), min(values), max(values))
+
+
 def main():
     p = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     p.add_argument("--domains", type=int, default=10000)
-    p.add_argument("--rounds", type=int, default=3)
+    p.add_argument("--rounds", type=int, default=5)
     p.add_argument("--sessions", type=int, default=20)
     args = p.parse_args()
     bench.DOMAINS = args.domains
@@ -73,29 +104,32 @@ def main():
         b = bench.Bench(world, args)
         host = zones(world, b.sinks["tls"], args.domains)
         world.commit()
-        mta_sts = {"policy_host_allow": "127.0.0.0/8", "port": str(world.port)}
-        nodes = {k: PosternPeer(world, b.sinks, name="postern-" + k, mx=True, settings={"mta-sts": mta_sts},
-                                destinations={"DEFAULT": {"mta_sts": k}}) for k in ("off", "on")}
-        ratios = []
+        nodes = nodes_of(world, b, args.domains)
+        done = []
         try:
             for i in range(args.rounds + 1):
-                b.seq = 0  # the same domains each time
-                rate = {}
-                for k, node in sorted(nodes.items(), reverse=i % 2 == 1):
-                    rate[k] = b.run(node, cell, args.domains)["rate"]
-                    b.seq = 0
-                ratio = rate["on"] / rate["off"] if rate["off"] else 0
-                print("round %d%s: off %.0f, on %.0f messages/s, ratio %.2f; %d policies fetched; load %.1f" % (
-                    i, " (discovery)" if i == 0 else "", rate["off"], rate["on"], ratio, len(host.requests),
-                    os.getloadavg()[0]), flush=True)
+                out = {}
+                print("round %d%s, load %.1f" % (
+                    i, " (discovery)" if i == 0 else "", os.getloadavg()[0]), flush=True)
+                for k in KINDS if i % 2 == 0 else reversed(KINDS):
+                    b.seq = 0  # the same domains each time
+                    out[k] = b.run(nodes[k], cell, args.domains)
+                    show_run(k, out[k])
+                print("  on/off %.2f, on/verify %.2f; connections to policy hosts %d, requests %d" % (
+                    out["on"]["rate"] / out["off"]["rate"], out["on"]["rate"] / out["verify"]["rate"],
+                    host.connections, len(host.requests)), flush=True)
                 if i > 0:
-                    ratios.append(ratio)
+                    done.append(out)
+            fetched = nodes["on"].metrics()
         finally:
             for node in nodes.values():
                 node.close()
             b.close()
-        print("%d domains, ratio %.2f (%.2f to %.2f)" % (
-            args.domains, statistics.median(ratios), min(ratios), max(ratios)))
+        for what, get in (("rate", lambda r: r["rate"]), ("processor time", lambda r: r["cpu_ms"][0])):
+            print("%s: on/off %s, on/verify %s" % (what, *(
+                spread([get(r["on"]) / get(r[k]) for r in done]) for k in ("off", "verify"))))
+        print("fetches: " + ", ".join("%s %d" % (k, v) for k, v in sorted(fetched.items())
+                                      if k.startswith("postern_sts_fetches_total") and v))
         for problem in b.problems:
             print("FAILED: " + problem)
         sys.exit(1 if b.problems else 0)
