@@ -221,6 +221,28 @@ show_alerts(FILE *out, const json_t *doc)
 	}
 }
 
+/* Destination controls that end by themselves. */
+static void
+show_exceptions(FILE *out, const json_t *doc)
+{
+	const json_t *p;
+	size_t i;
+
+	json_array_foreach(json_object_get(doc, "exceptions"), i, p) {
+		char *entry = show_value(json_object_get(p, "entry"));
+		char *until = show_value(json_object_get(p, "until"));
+		char *ticket = show_value(json_object_get(p, "ticket"));
+
+		(void)fprintf(out, "exception [%s] %s %s%s%s\n", entry,
+		    json_is_true(json_object_get(p, "active")) ? "until"
+							       : "was over at",
+		    until, ticket[0] != '\0' ? ", " : "", ticket);
+		free(entry);
+		free(until);
+		free(ticket);
+	}
+}
+
 static void
 show_processes(FILE *out, const json_t *doc)
 {
@@ -298,6 +320,7 @@ cmd_status(struct ctl *ctl, const struct args *a)
 	} else {
 		show_fields(ctl->out, doc, head, N(head));
 		show_alerts(ctl->out, doc);
+		show_exceptions(ctl->out, doc);
 		show_processes(ctl->out, doc);
 		show_counters(ctl->out, doc, detail);
 		if (detail) {

@@ -67,7 +67,8 @@ put_control(struct json *j, const struct conf_dest *c)
 		    conf_dest_value(c, i, value, sizeof(value)));
 	json_put_arr(j, "inherited");
 	for (i = 0; i < conf_dest_keys(); i++)
-		if (c->kind != CONF_DEST_DEFAULT && !conf_dest_given(c, i))
+		if (c->kind != CONF_DEST_DEFAULT && conf_dest_inherits(i) &&
+		    !conf_dest_given(c, i))
 			json_put_str(j, NULL, conf_dest_key_name(i));
 	json_put_end_arr(j);
 	json_put_end_obj(j);

@@ -278,6 +278,7 @@ status_json(const struct node *n, struct json *j)
 		json_put_end_obj(j);
 	}
 	json_put_end_arr(j);
+	exceptions_json(n, j);
 	json_put_end_obj(j);
 }
 

@@ -119,6 +119,8 @@ open_loop(struct node *n)
 	if (r == 0)
 		r = uv_timer_init(n->loop, &n->log_timer);
 	if (r == 0)
+		r = uv_timer_init(n->loop, &n->exception_timer);
+	if (r == 0)
 		r = watch(n, &n->sigchld, on_sigchld, SIGCHLD);
 	if (r == 0)
 		r = watch(n, &n->sigterm, on_stop, SIGTERM);
@@ -126,7 +128,7 @@ open_loop(struct node *n)
 		r = watch(n, &n->sigint, on_stop, SIGINT);
 	if (r == 0)
 		r = watch(n, &n->sighup, on_sighup, SIGHUP);
-	n->drain_timer.data = n->log_timer.data = n;
+	n->drain_timer.data = n->log_timer.data = n->exception_timer.data = n;
 	return r;
 }
 
@@ -171,6 +173,7 @@ run(const char *dir)
 		fatal("event loop: %s", strerror(errno));
 	for (i = 0; i < n->n_processes; i++)
 		process_start(&n->processes[i]);
+	exceptions_loaded(n, NULL);
 	while (n->state != NODE_LEAVING || processes_running(n))
 		if (uv_run(n->loop, UV_RUN_ONCE) == 0)
 			break;

@@ -157,6 +157,7 @@ node_reload(struct node *n)
 	say_restart_needed(old, new);
 	n->conf = new;
 	n->generation++;
+	exceptions_loaded(n, old);
 	conf_unref(old);
 	ledger_set_system_limit(n->ledger, new->delivery.max_connections);
 	for (i = 0; i < n->n_processes; i++) {

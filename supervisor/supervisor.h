@@ -98,6 +98,8 @@ struct node {
 	uv_signal_t sigchld, sigterm, sigint, sighup;
 	uv_timer_t drain_timer;
 	uv_timer_t log_timer;
+	uv_timer_t exception_timer;
+	int64_t exceptions_seen_s; /* ends up to then have been told */
 };
 
 /* node.c: directories, lock, users, log target, limits. 0 or an exit code for
@@ -151,6 +153,14 @@ int node_reload(struct node *n);
 /* Nobody reads the log any more (a syslog daemon that was restarted): open it
  * anew for everyone, as soon as that works. */
 void node_log_gone(struct node *n);
+
+/* exceptions.c: destination controls with an end. */
+struct json;
+/* A set was loaded; old is the one before, or NULL. */
+void exceptions_loaded(struct node *n, const struct conf *old);
+/* Tell what has ended, and sleep until the next end. */
+void exceptions_look(struct node *n);
+void exceptions_json(const struct node *n, struct json *j);
 
 /* drain.c */
 void node_drain(struct node *n, int64_t deadline_ms);

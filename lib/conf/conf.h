@@ -314,6 +314,8 @@ struct conf_dest {
 	const struct conf_certificate *cert; /* client certificate or NULL */
 	const char *bounce_profile;	    /* NULL: listener's, else default */
 	const struct conf_profile *profile; /* of bounce_profile, or NULL */
+	int64_t until_s;		    /* Unix seconds; 0: for good */
+	const char *ticket;		    /* or NULL */
 };
 
 enum conf_route_kind {
@@ -381,10 +383,18 @@ void conf_unref(struct conf *conf);
 /*
  * The destination control of a domain (lower-case A-labels; literals as
  * "[192.0.2.1]"): exact entry, else the longest partial one, else DEFAULT.
- * Never NULL. Sites are asked for apart, when the MX host is known.
+ * An entry whose time is over is passed by; _at says by which clock. Never
+ * NULL. Sites are asked for apart, when the MX host is known.
  */
+const struct conf_dest *conf_dest_lookup_at(
+    const struct conf *conf, const char *domain, int64_t now_s);
 const struct conf_dest *conf_dest_lookup(
     const struct conf *conf, const char *domain);
+
+/* The entry with exactly this name ("DEFAULT", "example.com", ".example.com",
+ * "mx:*.example.com"), whatever its time; NULL when there is none. */
+const struct conf_dest *conf_dest_entry(
+    const struct conf *conf, const char *name);
 
 /* The mx: entry for an MX host (exact, else longest), or NULL. Its limits are
  * checked in addition to the domain's own. */
@@ -423,6 +433,8 @@ const struct conf_profile *conf_profile_choose(const struct conf *conf,
  */
 size_t conf_dest_keys(void);
 const char *conf_dest_key_name(size_t key);
+/* Has an entry without this key DEFAULT's value? Not until and ticket. */
+bool conf_dest_inherits(size_t key);
 bool conf_dest_given(const struct conf_dest *dest, size_t key);
 /* Writes the value, cut at len; returns buf. 128 bytes hold every value. */
 const char *conf_dest_value(

@@ -132,6 +132,8 @@ conf_value_format(
 		conf_unit_format(
 		    conf_units_size, *(const uint64_t *)p, buf, len);
 		break;
+	case CONF_V_TIME:
+		return conf_time_format(*(const int64_t *)p, buf, len);
 	case CONF_V_ENUM:
 		return conf_word_at(key->words, *(const int *)p, buf, len);
 	case CONF_V_RATE:
@@ -185,6 +187,7 @@ conf_value_type(const struct conf_key *key, char *buf, size_t len)
 		[CONF_V_RATE] = "none, or N/Mm: 0-1000000000 in 1-60 minutes",
 		[CONF_V_ROUTE] =
 		    "list of NAME[:port][/pri=N], or USEDNS, or /dev/null",
+		[CONF_V_TIME] = "date, or date and time",
 		[CONF_V_TARGET] = "stdout, syslog or file:PATH",
 	};
 	char range[80];

@@ -63,6 +63,7 @@ struct conf_index {
 	struct conf_map senders; /* user@domain, user@, @domain, @.partial */
 	struct conf_map clients; /* conf_net_key() */
 	struct conf_map gateways, profiles, listeners;
+	bool expiring;			/* some destination has an end */
 	bool prefix4[33], prefix6[129]; /* lengths that clients uses */
 };
 void conf_index_free(struct conf_index *index);
@@ -115,6 +116,7 @@ enum conf_type {
 	CONF_V_RATE,	 /* struct conf_rate */
 	CONF_V_ROUTE,	 /* struct conf_route: kind, hosts */
 	CONF_V_TARGET,	 /* struct conf_log: target, path */
+	CONF_V_TIME,	 /* int64_t Unix seconds; 0: none */
 	CONF_V_LATER /* only words[0] is possible yet; bool or const char * */
 };
 
@@ -200,6 +202,8 @@ void conf_words_list(const char *words, char *buf, size_t len);
 /* The value as it would be written. Cut at len. Returns buf. */
 const char *conf_value_format(
     const struct conf_key *key, const void *base, char *buf, size_t len);
+/* "2027-01-31T00:00:00Z", "" for 0. 24 bytes are enough. Returns buf. */
+const char *conf_time_format(int64_t unix_s, char *buf, size_t len);
 /* "whole number from 1 to 10000", "none | offered": for documents. */
 const char *conf_value_type(const struct conf_key *key, char *buf, size_t len);
 

@@ -11,6 +11,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "lib/base/clock.h"
 #include "lib/base/hash.h"
 #include "lib/conf/conf.h"
 #include "lib/conf/conf_int.h"
@@ -126,24 +127,65 @@ lookup_domain(const struct conf_map *map, const char *domain, uint32_t *ret)
 
 /* ---- destinations, sites, routes ----------------------------------------- */
 
+/* As lookup_domain(), and entries whose time is over do not exist. */
+static const struct conf_dest *
+lookup_dest(const struct conf *conf, const struct conf_map *map,
+    const char *domain, int64_t now_s)
+{
+	const struct conf_dest *d;
+	const char *at;
+	uint32_t i;
+
+	if (!conf->index->expiring)
+		return lookup_domain(map, domain, &i) ? &conf->dests[i] : NULL;
+	for (at = domain; at != NULL;
+	     at = domain[0] == '[' ? NULL : strchr(at + 1, '.')) {
+		if (!conf_map_get(map, at, strlen(at), &i))
+			continue;
+		d = &conf->dests[i];
+		if (d->until_s == 0 || d->until_s > now_s)
+			return d;
+	}
+	return NULL;
+}
+
+const struct conf_dest *
+conf_dest_lookup_at(const struct conf *conf, const char *domain, int64_t now_s)
+{
+	const struct conf_dest *d =
+	    lookup_dest(conf, &conf->index->dests, domain, now_s);
+
+	return d != NULL ? d : &conf->dests[0];
+}
+
 const struct conf_dest *
 conf_dest_lookup(const struct conf *conf, const char *domain)
 {
+	return conf_dest_lookup_at(
+	    conf, domain, conf->index->expiring ? clock_now_s() : 0);
+}
+
+const struct conf_dest *
+conf_dest_entry(const struct conf *conf, const char *name)
+{
+	const struct conf_map *map = &conf->index->dests;
 	uint32_t i;
 
-	if (lookup_domain(&conf->index->dests, domain, &i))
-		return &conf->dests[i];
-	return &conf->dests[0];
+	if (strcmp(name, "DEFAULT") == 0)
+		return &conf->dests[0];
+	if (strncmp(name, "mx:", 3) == 0) {
+		map = &conf->index->sites;
+		name += name[3] == '*' ? 4 : 3;
+	}
+	return conf_map_get(map, name, strlen(name), &i) ? &conf->dests[i]
+							 : NULL;
 }
 
 const struct conf_dest *
 conf_mx_site_lookup(const struct conf *conf, const char *mx_host)
 {
-	uint32_t i;
-
-	if (lookup_domain(&conf->index->sites, mx_host, &i))
-		return &conf->dests[i];
-	return NULL;
+	return lookup_dest(conf, &conf->index->sites, mx_host,
+	    conf->index->expiring ? clock_now_s() : 0);
 }
 
 const struct conf_route *

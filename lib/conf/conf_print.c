@@ -122,6 +122,7 @@ type_name(enum conf_type type)
 		[CONF_V_RATE] = "rate",
 		[CONF_V_ROUTE] = "route",
 		[CONF_V_TARGET] = "log-target",
+		[CONF_V_TIME] = "time",
 		[CONF_V_LATER] = "enum",
 	};
 

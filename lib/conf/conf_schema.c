@@ -318,6 +318,10 @@ static const struct conf_key dest_keys[] = {
 	    "Tag envelope senders (BATV)."),
 	K(conf_dest, bounce_profile, NAME, 0, 0, NULL, NULL,
 	    "A [profile NAME]. Empty: the listener's."),
+	KN(conf_dest, "until", until_s, TIME, 0, 0, NULL, NULL,
+	    "The entry holds until then and is as if it were not there afterwards; a date: to its end, UTC. Not in DEFAULT, and not inherited."),
+	K(conf_dest, ticket, STRING, 0, 200, NULL, NULL,
+	    "Why, for those who read status and the log. Not inherited."),
 };
 
 static const struct conf_key route_keys[] = {
@@ -379,7 +383,7 @@ const struct conf_section conf_schema[CONF_S_COUNT] = {
 	    "What holds for all destinations, each with its own copy of the limits, unless its entry says otherwise." },
 	[CONF_S_DESTINATION] = { "DOMAIN | .PARTIAL | mx:HOST | mx:*.PARTIAL", NULL, true,
 	    CONF_T_DESTINATIONS, KEYS(dest_keys), sizeof(struct conf_dest),
-	    "Exact domain, else the longest partial one (any depth below). A key that is absent has DEFAULT's value. mx: entries bind all domains whose chosen MX host matches, in addition, and hold limits only: max_connections, max_messages_per_connection, recipient_limit, limit_apply." },
+	    "Exact domain, else the longest partial one (any depth below). A key that is absent has DEFAULT's value. mx: entries bind all domains whose chosen MX host matches, in addition, and hold limits only: max_connections, max_messages_per_connection, recipient_limit, limit_apply, and until, ticket." },
 	[CONF_S_ROUTE] = { "DOMAIN | .PARTIAL | ALL", NULL, true,
 	    CONF_T_ROUTES, KEYS(route_keys), sizeof(struct conf_route),
 	    "A next hop instead of MX: exact domain, else the longest partial one, else ALL. DANE and MTA-STS are off for routed domains, except with USEDNS." },
@@ -408,6 +412,13 @@ const char *
 conf_dest_key_name(size_t key)
 {
 	return dest_keys[key].name;
+}
+
+bool
+conf_dest_inherits(size_t key)
+{
+	return dest_keys[key].offset != offsetof(struct conf_dest, until_s) &&
+	    dest_keys[key].offset != offsetof(struct conf_dest, ticket);
 }
 
 bool

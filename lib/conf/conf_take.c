@@ -648,8 +648,8 @@ static void
 check_site(const struct conf_where *w)
 {
 	static const char *const allowed[] = { "max_connections",
-		"max_messages_per_connection", "recipient_limit",
-		"limit_apply" };
+		"max_messages_per_connection", "recipient_limit", "limit_apply",
+		"until", "ticket" };
 	size_t i, k;
 
 	for (i = 0; i < w->schema->n_keys; i++) {
@@ -663,7 +663,7 @@ check_site(const struct conf_where *w)
 			    "found %s in an mx: entry, wanted only limits "
 			    "there (max_connections, "
 			    "max_messages_per_connection, recipient_limit, "
-			    "limit_apply)",
+			    "limit_apply, until, ticket)",
 			    w->schema->keys[i].name);
 	}
 }
@@ -711,9 +711,16 @@ take_default(struct conf_where *w, void *base)
 	d->kind = CONF_DEST_DEFAULT;
 	d->given = w->given;
 	check_dest(w, d);
+	if (conf_where_given(w, "until"))
+		conf_where_error(w, "until", false,
+		    "found until in [DEFAULT], wanted it only in entries that "
+		    "it can revert to DEFAULT");
 	r = push(w->b, CONF_S_DESTINATION, &conf->dests, &conf->n_dests, d);
 	if (r < 0)
 		return r;
+	/* what an entry is for and how long is its own business */
+	d->until_s = 0;
+	d->ticket = NULL;
 	/* the other entries start from here */
 	memcpy(w->b->proto[CONF_S_DESTINATION], d, sizeof(*d));
 	return 0;
@@ -730,6 +737,8 @@ take_destination(struct conf_where *w, void *base)
 
 	d->name = key = section_name(w);
 	d->given = w->given;
+	if (d->until_s != 0)
+		conf->index->expiring = true;
 	if (strncmp(d->name, "mx:", 3) == 0) {
 		d->kind = CONF_DEST_MX_SITE;
 		map = &conf->index->sites;

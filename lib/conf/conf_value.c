@@ -452,6 +452,7 @@ static int (*const readers[])(struct conf_value *, char *) = {
 	[CONF_V_RATE] = parse_rate,
 	[CONF_V_ROUTE] = conf_read_route,
 	[CONF_V_TARGET] = parse_target,
+	[CONF_V_TIME] = conf_read_time,
 	[CONF_V_LATER] = parse_later,
 };
 
@@ -469,6 +470,9 @@ empty_is_none(struct conf_value *v)
 	case CONF_V_MAILBOX:
 	case CONF_V_PATH:
 		*(const char **)v->out = NULL;
+		return true;
+	case CONF_V_TIME:
+		*(int64_t *)v->out = 0;
 		return true;
 	case CONF_V_STRINGS:
 	case CONF_V_SENDERS:

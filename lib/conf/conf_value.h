@@ -50,5 +50,7 @@ int conf_read_addrs(struct conf_value *v, char *text);
 int conf_read_ip(struct conf_value *v, char *text);
 int conf_read_nets(struct conf_value *v, char *text);
 int conf_read_route(struct conf_value *v, char *text);
+/* conf_value_time.c */
+int conf_read_time(struct conf_value *v, char *text);
 
 #endif

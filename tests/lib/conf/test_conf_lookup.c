@@ -393,6 +393,65 @@ test_profiles(void **state)
 	conf_unref(conf);
 }
 
+/* ---- exceptions ---------------------------------------------------------- */
+
+static void
+test_until(void **state)
+{
+	static const struct memory_file files[] = { { "postern.conf", "" },
+		{ "destinations.conf",
+		    "[DEFAULT]\nmax_connections = 1\nticket = all\n"
+		    "[a.example]\nmax_connections = 2\nuntil = 2027-01-31\n"
+		    "ticket = CHG 1\n"
+		    "[.example]\nmax_connections = 3\n"
+		    "until = 2027-02-28T12:00+01:00\n"
+		    "[mx:h.example]\nmax_connections = 4\n"
+		    "until = 2001-01-01\n"
+		    "[mx:*.example]\nmax_connections = 5\n" },
+		{ NULL, NULL } };
+	static const struct {
+		int64_t now_s;
+		const char *domain;
+		uint32_t want;
+	} cases[] = {
+		{ 1801439999, "a.example", 2 }, /* 2027-01-31T23:59:59Z */
+		{ 1801440000, "a.example", 3 },
+		{ 1803812399, "a.example", 3 }, /* 2027-02-28T10:59:59Z */
+		{ 1803812400, "a.example", 1 },
+		{ 1801439999, "x.a.example", 3 },
+		{ 1801439999, "[192.0.2.1]", 1 },
+	};
+	struct conf *conf = load(files);
+	const struct conf_dest *d;
+	char value[128];
+	size_t i;
+
+	(void)state;
+	for (i = 0; i < sizeof(cases) / sizeof(cases[0]); i++)
+		assert_int_equal(
+		    conf_dest_lookup_at(conf, cases[i].domain, cases[i].now_s)
+			->max_connections,
+		    cases[i].want);
+	d = conf_dest_lookup_at(conf, "a.example", 0);
+	assert_string_equal(d->ticket, "CHG 1");
+	assert_string_equal(
+	    conf_dest_value(d, key_index("until"), value, sizeof(value)),
+	    "2027-02-01T00:00:00Z");
+	assert_null(conf_dest_lookup_at(conf, "x.example", 0)->ticket);
+	assert_int_equal(
+	    conf_mx_site_lookup(conf, "h.example")->max_connections, 5);
+	assert_int_equal(
+	    conf_dest_entry(conf, "mx:*.example")->max_connections, 5);
+	assert_int_equal(
+	    conf_dest_entry(conf, "mx:h.example")->max_connections, 4);
+	assert_int_equal(conf_dest_entry(conf, ".example")->max_connections, 3);
+	assert_ptr_equal(conf_dest_entry(conf, "DEFAULT"), &conf->dests[0]);
+	assert_null(conf_dest_entry(conf, "x.example"));
+	assert_false(conf_dest_inherits(key_index("until")));
+	assert_true(conf_dest_inherits(key_index("tls")));
+	conf_unref(conf);
+}
+
 /* ---- size ---------------------------------------------------------------- */
 
 static void
@@ -470,6 +529,7 @@ main(void)
 		cmocka_unit_test(test_gateways),
 		cmocka_unit_test(test_networks),
 		cmocka_unit_test(test_profiles),
+		cmocka_unit_test(test_until),
 		cmocka_unit_test(test_hundred_thousand),
 		cmocka_unit_test(test_references),
 	};
