@@ -423,7 +423,7 @@ take_connect(struct fetch_plan *plan, const char *text)
 {
 	static const struct conf_net any[] = { { .family = AF_INET },
 		{ .family = AF_INET6 } };
-	static const struct conf_nets all = { 2, any };
+	static const struct conf_nets all = { .n = 2, .v = any };
 
 	plan->allow = &all;
 	plan->n_addrs = 1;

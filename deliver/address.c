@@ -2,12 +2,13 @@
  * address.c - addresses that mail may not go to: those of nobody, and our own.
  *
  * Called by facts.c for what DNS says and by conn.c for what it got. Pure; what
- * this machine's addresses are is known from the settings only. Private ones
- * are fine: relays and test hosts live there.
+ * this machine's addresses are is known from the settings only.
  */
 #include "deliver/deliver.h"
 
 #include <string.h>
+
+#include "lib/base/special.h"
 
 bool
 address_usable(const uint8_t *ip, bool v6)
@@ -19,6 +20,34 @@ address_usable(const uint8_t *ip, bool v6)
 		    (ip[0] != 0xfe || (ip[1] & 0xc0) != 0x80) &&
 		    memcmp(ip, mapped, 12) != 0;
 	return ip[0] != 0 && ip[0] < 224;
+}
+
+static const struct conf_net *
+find_net(const struct conf_nets *nets, const uint8_t *ip, bool v6)
+{
+	union conf_addr a;
+
+	memset(&a, 0, sizeof(a));
+	a.sa.sa_family = v6 ? AF_INET6 : AF_INET;
+	if (v6)
+		memcpy(&a.in6.sin6_addr, ip, 16);
+	else
+		memcpy(&a.in.sin_addr, ip, 4);
+	return conf_nets_match(nets, &a.sa);
+}
+
+bool
+address_denied(const struct conf_delivery *set, const uint8_t *ip, bool v6)
+{
+	const uint8_t *hidden = v6 ? addr_hidden4(ip) : NULL;
+
+	if (find_net(&set->allow_networks, ip, v6) != NULL)
+		return false;
+	if (find_net(&set->deny_networks, ip, v6) != NULL)
+		return true;
+	if (hidden != NULL)
+		return address_denied(set, hidden, false);
+	return set->deny_networks.special && addr_is_special(ip, v6);
 }
 
 static bool

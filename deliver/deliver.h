@@ -135,6 +135,10 @@ void gather_cancel(struct gather *g);
  * address in IPv6 clothes, which would go round what is said of either family.
  */
 bool address_usable(const uint8_t *ip, bool v6);
+/* Do the settings forbid to go there because DNS says so? Not to be asked of
+ * what a route names. */
+bool address_denied(
+    const struct conf_delivery *set, const uint8_t *ip, bool v6);
 /* Address and port. Both are set. */
 bool address_same(const union conf_addr *a, const union conf_addr *b);
 /* Does one of our own listeners answer at this address and port? here: it is
@@ -491,6 +495,8 @@ void report_connect_error(
 void report_close(const struct conn *c);
 /* A plan was made: the policy that applies, and the hosts it leaves out. */
 void report_policy(const struct plan *plan);
+/* Hosts that have addresses of deny_networks. */
+void report_denied(const struct plan *plan);
 /* A policy in mode testing would not have let this connection pass. */
 void report_shadow(const struct conn *c, enum reason why, const char *text);
 void report_tls(const struct conn *c, const struct verdict_host *vh,

@@ -427,6 +427,7 @@ on_plan(void *arg, struct plan *plan)
 	dst->plan = plan;
 	dst->hosts = hosts;
 	report_policy(plan);
+	report_denied(plan);
 	count_refused(dst->d, plan->verdict);
 	if (plan->verdict->outcome != VERDICT_DELIVER) {
 		if (!look_again(dst))

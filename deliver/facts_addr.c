@@ -30,6 +30,29 @@ facts_set_v6(union conf_addr *a, const uint8_t *ip, uint16_t port)
 	memcpy(&a->in6.sin6_addr, ip, 16);
 }
 
+/* Whoever publishes the records must not choose whom we talk to inside. */
+bool
+facts_is_denied(struct gather *g, struct host_work *w, const uint8_t *ip,
+    bool v6, uint16_t port)
+{
+	const struct conf *conf = g->plan->env->conf;
+	union conf_addr a;
+	char text[64];
+
+	if (g->plan->route != NULL || !address_denied(&conf->delivery, ip, v6))
+		return false;
+	if (v6)
+		facts_set_v6(&a, ip, port);
+	else
+		facts_set_v4(&a, ip, port);
+	w->own = w->own || address_is_own(conf, &a, false);
+	a.in.sin_port = 0; /* the same place in both families */
+	if (w->denied == NULL)
+		w->denied =
+		    gather_keep(g, conf_addr_format(&a, text, sizeof(text)));
+	return true;
+}
+
 void
 facts_on_address(struct lookup *l, const struct dns_answer *a)
 {
@@ -53,6 +76,7 @@ facts_on_address(struct lookup *l, const struct dns_answer *a)
 		bool v6 = l->type == DNS_AAAA;
 
 		if (a->rrs[i].data_len != (v6 ? 16u : 4u) ||
+		    facts_is_denied(g, w, ip, v6, port) ||
 		    !address_usable(ip, v6))
 			continue;
 		if (v6 && w->n6 < ADDRS_PER_HOST)
@@ -81,7 +105,8 @@ facts_ask_addresses(struct gather *g)
 	for (i = 0; i < g->n_work; i++) {
 		struct facts_host *h = &g->hosts[i];
 
-		if (h->bad != NULL || h->n_addrs > 0 || h->addr_text != NULL)
+		if (h->bad != NULL || h->n_addrs > 0 || h->addr_text != NULL ||
+		    h->denied != NULL)
 			continue; /* no name, a literal, or known to fail */
 		g->work[i].asked = true;
 		g->work[i].security = DNS_SECURE;
@@ -112,12 +137,14 @@ facts_settle_addresses(struct gather *g)
 		if (!w->asked)
 			continue;
 		h->addr = FACTS_ADDR_DATA;
+		h->denied = w->denied;
 		h->n_addrs = w->n4 + w->n6;
 		if (h->n_addrs == 0) {
 			/* one family failing does not fail the host, but then
 			 * it is not known that there is nothing (SMTP-43) */
-			h->addr = w->failed ? FACTS_ADDR_INDETERMINATE
-					    : FACTS_ADDR_NONE;
+			h->addr = w->failed	? FACTS_ADDR_INDETERMINATE
+			    : w->denied != NULL ? FACTS_ADDR_DENIED
+						: FACTS_ADDR_NONE;
 			h->addr_text = w->why[0] != '\0'
 			    ? gather_keep(g, w->why)
 			    : "no address";
@@ -151,14 +178,19 @@ facts_drop_own(struct gather *g)
 	size_t i, k, n = 0;
 	bool found = false;
 
-	for (i = 0; i < g->n_work; i++)
-		for (h = &g->hosts[i], k = 0; k < h->n_addrs; k++)
-			if (address_is_own(
-				g->plan->env->conf, &h->addrs[k], false)) {
-				found = true;
-				if (h->rank < rank)
-					rank = h->rank;
-			}
+	for (i = 0; i < g->n_work; i++) {
+		bool own = g->work[i].own;
+
+		h = &g->hosts[i];
+		for (k = 0; k < h->n_addrs && !own; k++)
+			own = address_is_own(
+			    g->plan->env->conf, &h->addrs[k], false);
+		if (!own)
+			continue;
+		found = true;
+		if (h->rank < rank)
+			rank = h->rank;
+	}
 	if (!found)
 		return;
 	while (n < g->n_hosts && g->hosts[n].rank < rank)

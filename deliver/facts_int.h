@@ -12,6 +12,8 @@ struct host_work {
 	union conf_addr v4[ADDRS_PER_HOST], v6[ADDRS_PER_HOST];
 	size_t n4, n6;
 	bool asked, failed; /* one family could not be found out */
+	bool own;	    /* a denied address is ours */
+	const char *denied; /* by deny_networks: the first one */
 	enum dns_state security;
 	char why[160];
 };
@@ -66,6 +68,9 @@ void facts_on_address(struct lookup *l, const struct dns_answer *a);
 void facts_settle_addresses(struct gather *g);
 /* Leave out the hosts that are ourselves, and those behind them. */
 void facts_drop_own(struct gather *g);
+/* Is it an address of deny_networks? Then w tells so. */
+bool facts_is_denied(struct gather *g, struct host_work *w, const uint8_t *ip,
+    bool v6, uint16_t port);
 void facts_set_v4(union conf_addr *a, const uint8_t *ip, uint16_t port);
 void facts_set_v6(union conf_addr *a, const uint8_t *ip, uint16_t port);
 

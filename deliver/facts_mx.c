@@ -189,18 +189,26 @@ set_literal(struct gather *g, struct facts_host *h, const union conf_addr *from)
 void
 facts_start_literal(struct gather *g)
 {
+	struct host_work work = { 0 };
 	union conf_addr a;
 	struct facts_host *h;
 	uint8_t ip[16];
 	int family;
+	bool literal;
 
 	g->plan->facts.via = FACTS_VIA_LITERAL;
 	h = add_host(g, g->plan->domain, 0);
 	if (h == NULL)
 		return;
-	if (addr_literal_parse(
-		g->plan->domain, strlen(g->plan->domain), &family, ip) < 0 ||
-	    !address_usable(ip, family == AF_INET6)) {
+	literal = addr_literal_parse(g->plan->domain, strlen(g->plan->domain),
+		      &family, ip) == 0;
+	if (literal &&
+	    facts_is_denied(g, &work, ip, family == AF_INET6, h->port)) {
+		h->addr = FACTS_ADDR_DENIED;
+		h->denied = work.denied;
+		return;
+	}
+	if (!literal || !address_usable(ip, family == AF_INET6)) {
 		h->bad = "no address that mail can go to";
 		return;
 	}

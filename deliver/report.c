@@ -94,6 +94,30 @@ report_policy(const struct plan *plan)
 }
 
 void
+report_denied(const struct plan *plan)
+{
+	const struct verdict *v = plan->verdict;
+	struct log_fields f = { .domain = plan->domain };
+	size_t i;
+
+	for (i = 0; i < v->n_hosts; i++) {
+		const struct facts_host *h = v->hosts[i].host;
+		bool skipped = h->addr == FACTS_ADDR_DENIED;
+
+		if (h->denied == NULL)
+			continue;
+		f.host = h->name;
+		f.address = h->denied;
+		f.reason = reason_word(REASON_ADDRESS_DENIED);
+		log_event(LOG_INFO, "address_denied", &f,
+		    "Host %s of domain %s %s: address %s is in deny_networks",
+		    LOG_Q(h->name), plan->domain,
+		    skipped ? "skipped" : "has an address that is not used",
+		    h->denied);
+	}
+}
+
+void
 report_shadow(const struct conn *c, enum reason why, const char *text)
 {
 	struct log_fields f = conn_fields(c);

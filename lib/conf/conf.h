@@ -57,6 +57,7 @@ struct conf_net {
 struct conf_nets {
 	size_t n;
 	const struct conf_net *v;
+	bool special; /* the word was there: see lib/base/special.h */
 };
 
 /* The network that holds the address (the longest), or NULL. An IPv4 address
@@ -227,6 +228,8 @@ struct conf_delivery {		  /* [delivery] */
 	uint16_t port;
 	uint32_t max_hosts;		     /* MX hosts tried in one round */
 	uint32_t max_recipients_per_message; /* in one transaction */
+	/* where names in DNS may not lead to, and may all the same */
+	struct conf_nets deny_networks, allow_networks;
 	int64_t idle_ms; /* an unused connection stays open */
 	/* RFC 5321 section 4.5.3.2 */
 	int64_t connect_timeout_ms, greeting_timeout_ms, ehlo_timeout_ms,

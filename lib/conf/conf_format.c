@@ -183,7 +183,6 @@ conf_value_type(const struct conf_key *key, char *buf, size_t len)
 		[CONF_V_ADDRS] = "list of IP[:port]",
 		[CONF_V_IP4] = "IPv4 address",
 		[CONF_V_IP6] = "IPv6 address",
-		[CONF_V_NETS] = "list of networks",
 		[CONF_V_RATE] = "none, or N/Mm: 0-1000000000 in 1-60 minutes",
 		[CONF_V_ROUTE] =
 		    "list of NAME[:port][/pri=N], or USEDNS, or /dev/null",
@@ -203,6 +202,10 @@ conf_value_type(const struct conf_key *key, char *buf, size_t len)
 		break;
 	case CONF_V_MAILBOX:
 		(void)snprintf(buf, len, "%s or local@domain", key->words);
+		break;
+	case CONF_V_NETS:
+		(void)snprintf(buf, len, "list of networks%s",
+		    key->words != NULL ? ", special, or none" : "");
 		break;
 	case CONF_V_INT:
 	case CONF_V_INT64:

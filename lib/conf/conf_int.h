@@ -112,7 +112,7 @@ enum conf_type {
 	CONF_V_ADDRS,	 /* struct conf_addrs; min: port when none is given */
 	CONF_V_IP4,	 /* union conf_addr */
 	CONF_V_IP6,	 /* union conf_addr */
-	CONF_V_NETS,	 /* struct conf_nets */
+	CONF_V_NETS,	 /* struct conf_nets; words: also "none", "special" */
 	CONF_V_RATE,	 /* struct conf_rate */
 	CONF_V_ROUTE,	 /* struct conf_route: kind, hosts */
 	CONF_V_TARGET,	 /* struct conf_log: target, path */

@@ -354,10 +354,20 @@ one_addr(struct conf_value *v, char *text, void *out)
 	return parse_addr(v, text, out);
 }
 
+/* The word is kept as a network of no family, which nothing matches. */
 static int
 one_net(struct conf_value *v, char *text, void *out)
 {
-	return parse_net(v, text, out);
+	struct conf_net *net = out;
+
+	if (v->key->words != NULL && strcmp(text, "none") == 0)
+		return conf_value_bad(v, text, "none to stand alone");
+	if (v->key->words != NULL && strcmp(text, "special") == 0) {
+		memset(net, 0, sizeof(*net));
+		((struct conf_nets *)v->out)->special = true;
+		return 0;
+	}
+	return parse_net(v, text, net);
 }
 
 int
@@ -397,10 +407,15 @@ conf_read_nets(struct conf_value *v, char *text)
 	void *elems = NULL;
 	int r;
 
+	*s = (struct conf_nets){ 0 };
+	if (v->key->words != NULL && strcmp(text, "none") == 0)
+		return 0;
 	r = conf_value_list(
 	    v, text, sizeof(struct conf_net), one_net, &n, &elems);
-	if (r == 0)
-		*s = (struct conf_nets){ n, elems };
+	if (r == 0) {
+		s->n = n;
+		s->v = elems;
+	}
 	return r;
 }
 

@@ -48,6 +48,7 @@ static const char *const reasons[REASON_COUNT] = {
 	[REASON_HELD] = "held",
 	[REASON_STORE] = "store-error",
 	[REASON_DRAINING] = "draining",
+	[REASON_ADDRESS_DENIED] = "address-denied",
 };
 
 const char *

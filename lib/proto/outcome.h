@@ -54,6 +54,7 @@ enum reason {
 	REASON_HELD,
 	REASON_STORE, /* our own store refused */
 	REASON_DRAINING,
+	REASON_ADDRESS_DENIED, /* DNS names addresses that settings refuse */
 	REASON_COUNT
 };
 

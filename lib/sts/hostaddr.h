@@ -3,8 +3,8 @@
  *
  * Whoever publishes DNS records chooses where we connect to. So that nobody
  * makes us ask our own network for /.well-known/mta-sts.txt, addresses that
- * are not of the public internet are refused unless the settings allow them.
- * Pure. Source: the IANA special-purpose registries (RFC 6890).
+ * are not of the public internet (lib/base/special.h) are refused unless the
+ * settings allow them. Pure.
  */
 #ifndef POSTERN_STS_HOSTADDR_H
 #define POSTERN_STS_HOSTADDR_H

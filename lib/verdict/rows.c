@@ -388,12 +388,24 @@ row_usable(struct row *r)
 		skip(r, REASON_DNS_INDETERMINATE);
 		return false;
 	}
+	if (h->addr == FACTS_ADDR_DENIED) {
+		note(r, true, "deny-networks", "[delivery] deny_networks",
+		    "%s skipped: address %s is in deny_networks", h->name,
+		    h->denied);
+		skip(r, REASON_ADDRESS_DENIED);
+		r->vh->definitive = true;
+		return false;
+	}
 	if (h->addr != FACTS_ADDR_DATA || h->n_addrs == 0) {
 		note(r, true, "no-address", "RFC 5321 5.1", "%s: %s", h->name,
 		    h->addr_text != NULL ? h->addr_text : "no address");
 		skip(r, REASON_NO_HOSTS);
 		return false;
 	}
+	if (h->denied != NULL)
+		note(r, false, "deny-networks", "[delivery] deny_networks",
+		    "address %s of %s is in deny_networks: not used", h->denied,
+		    h->name);
 	return true;
 }
 

@@ -158,6 +158,7 @@ status_of(enum reason reason)
 	case REASON_STS_DISCOVERY_WAIT:
 		return "4.4.3";
 	case REASON_NO_HOSTS:
+	case REASON_ADDRESS_DENIED:
 		return "4.4.4";
 	default:
 		return "4.7.5";
@@ -171,7 +172,9 @@ conclude_none(const struct facts *f, struct verdict *v)
 	enum reason best = REASON_NO_HOSTS;
 	size_t i, at = 0;
 	char text[sizeof(v->text)] = "";
-	bool nothing = true, definitive = v->n_hosts > 0;
+	/* hosts beyond max_hosts were not looked at */
+	bool nothing = true,
+	     definitive = v->n_hosts > 0 && v->n_hosts == f->n_hosts;
 
 	for (i = 0; i < v->n_hosts; i++) {
 		const struct verdict_host *vh = &v->hosts[i];
@@ -196,6 +199,9 @@ conclude_none(const struct facts *f, struct verdict *v)
 	if (nothing && f->via == FACTS_VIA_IMPLICIT)
 		conclude(v, VERDICT_FAIL, REASON_NO_HOSTS, "5.1.2",
 		    "domain %s has neither MX nor address", f->domain);
+	else if (definitive && best == REASON_ADDRESS_DENIED)
+		/* whoever publishes that wants no mail, as with a null MX */
+		conclude(v, VERDICT_FAIL, best, "5.4.4", "%s", text);
 	else if (definitive)
 		/* none got as far as TLS (RFC 8689, 4.2.1; tls-policy 7) */
 		conclude(v, VERDICT_FAIL, best, "5.7.10", "%s", text);

@@ -46,6 +46,7 @@ enum facts_addr {
 	FACTS_ADDR_INDETERMINATE,
 	FACTS_ADDR_NONE, /* the name has no address that may be used */
 	FACTS_ADDR_DATA,
+	FACTS_ADDR_DENIED, /* all it has, the operator's settings refuse */
 };
 
 enum facts_tlsa {
@@ -96,7 +97,8 @@ struct facts_host {
 	uint16_t port;
 	const char *bad; /* why the name cannot be used at all, or NULL */
 	enum facts_addr addr;
-	const char *addr_text;	      /* why there is none */
+	const char *addr_text; /* why there is none */
+	const char *denied;    /* one that deny_networks refuses, or NULL */
 	enum dns_state addr_security; /* of the address answers in use */
 	const union conf_addr *addrs; /* in order of use, port filled in */
 	size_t n_addrs;

@@ -73,6 +73,7 @@ static struct world {
 	bool two_addresses;
 	bool mapped;	       /* no A, and AAAA is ::ffff:127.0.0.1 */
 	const char *listen_at; /* address of ours, NULL: there is none */
+	const char *deny;      /* more lines of [delivery] */
 } w;
 
 #define until(expr)                                       \
@@ -631,6 +632,8 @@ static struct conf *
 settings(const char *destinations, const char *routes)
 {
 	char text[512], listener[128] = "";
+	/* the hosts of these tests are on loopback */
+	const char *deny = w.deny != NULL ? w.deny : "deny_networks = none\n";
 	const struct memory_file files[] = { { "postern.conf", text },
 		{ "destinations.conf", destinations },
 		{ "routes.conf", routes }, { NULL, NULL } };
@@ -644,8 +647,8 @@ settings(const char *destinations, const char *routes)
 		    w.port);
 	(void)snprintf(text, sizeof(text),
 	    "[postern]\n[trust]\nca_file =\n[delivery]\nport = %u\n"
-	    "idle = 60s\n%s",
-	    w.port, listener);
+	    "idle = 60s\n%s%s",
+	    w.port, deny, listener);
 	if (conf_load(&src, &errs, &conf) != 0) {
 		conf_errors_print(&errs, "", stderr);
 		fail();
@@ -1214,6 +1217,99 @@ an_address_of_the_wrong_family(void **state)
 	assert_int_equal(w.conns, 0);
 }
 
+/* By default nobody's DNS leads inside; one host of two may be all right. */
+static void
+addresses_that_are_denied(void **state)
+{
+	static const struct {
+		const char *deny, *at, *status;
+	} cases[] = {
+		{ "", "", "5.4.4" },
+		{ "deny_networks = special\n", "", "5.4.4" },
+		{ "deny_networks = 127.0.0.0/30\n", "", "5.4.4" },
+		{ "deny_networks = 127.0.0.1, 192.0.2.0/24\n", "2", "" },
+		{ "allow_networks = 127.0.0.2/32\n", "2", "" },
+		{ "deny_networks = 10.0.0.0/8\n", "1", "" },
+	};
+	size_t i;
+
+	(void)state;
+	w.two_addresses = true;
+	for (i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {
+		unsigned released = w.releases, failed = w.states[DEST_FAILED];
+		unsigned results = w.results;
+
+		w.deny = cases[i].deny;
+		w.conns = 0;
+		memset(w.at, 0, sizeof(w.at));
+		reload("", "");
+		w.due = 1;
+		offer(1);
+		if (cases[i].at[0] == '\0') {
+			until(w.releases == released + 1);
+			assert_int_equal(w.states[DEST_FAILED], failed + 1);
+			assert_string_equal(w.status, cases[i].status);
+			assert_string_equal(w.text,
+			    "mx1.example.com skipped: address 127.0.0.1 is in "
+			    "deny_networks");
+			assert_int_equal(w.conns, 0);
+			continue;
+		}
+		until(w.results == results + 1);
+		assert_int_equal(w.outcome, OUTCOME_DELIVERED);
+		assert_string_equal(w.at, cases[i].at);
+		close_dest();
+		until(w.releases == released + 1);
+	}
+}
+
+/* An IPv4 address in IPv6 clothes is the IPv4 address. */
+static void
+a_denied_address_in_disguise(void **state)
+{
+	(void)state;
+	w.deny = "";
+	reload("", "");
+	w.mapped = true;
+	offer(1);
+	until(w.releases == 1);
+	assert_int_equal(w.states[DEST_FAILED], 1);
+	assert_non_null(strstr(w.text, "::ffff:127.0.0.1 is in deny_networks"));
+	assert_int_equal(w.conns, 0);
+}
+
+/* A route is the operator's own word: it may lead anywhere. */
+static void
+a_route_inside(void **state)
+{
+	char routes[80];
+
+	(void)state;
+	w.deny = "";
+	(void)snprintf(routes, sizeof(routes),
+	    "[example.com]\nhosts = inside.example:%u\n", w.port);
+	reload("", routes);
+	deliver_one();
+	assert_string_equal(w.at, "1");
+}
+
+/* Where we listen ourselves under an address that is denied: what RFC 5321 5.1
+ * says of worse hosts holds. */
+static void
+a_denied_address_of_our_own(void **state)
+{
+	(void)state;
+	w.deny = "allow_networks = 127.0.0.2/32\n";
+	w.two_addresses = true;
+	w.listen_at = "127.0.0.1";
+	reload("", "");
+	offer(1);
+	until(w.releases == 1);
+	assert_int_equal(w.states[DEST_FAILED], 1);
+	assert_string_equal(w.status, "5.4.6");
+	assert_int_equal(w.conns, 0);
+}
+
 static void
 on_asked(void *arg, const struct dns_answer *answer)
 {
@@ -1496,6 +1592,10 @@ main(void)
 		T(an_address_next_to_our_own),
 		T(a_route_to_ourselves),
 		T(an_address_of_the_wrong_family),
+		T(addresses_that_are_denied),
+		T(a_denied_address_in_disguise),
+		T(a_route_inside),
+		T(a_denied_address_of_our_own),
 		T(questions_are_bounded),
 		T(a_policy_that_leaves_the_host_out),
 		T(a_policy_that_has_changed),

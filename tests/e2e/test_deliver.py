@@ -202,6 +202,37 @@ def address_literal(w, node):
     node.wait_done(mid)
 
 
+@test(timeout=90)
+def addresses_that_dns_must_not_name(w, shared):
+    """With the settings as they come, nobody's DNS record or literal leads inside; a route does."""
+    mx, other = w.mx("mx1.inside.test"), w.mx("mx1.routed.test")
+    w.domain("inside.test", mx)
+    w.domain("mixed.inside.test", mx, "mx2.inside.test")
+    w.zone("inside.test").a("mx2", "192.168.7.7")
+    w.domain("routed.test", other)
+    w.domain("allowed.test", w.mx("mx1.allowed.test"))
+    w.commit()
+    allowed = w.block.host()
+    w.zone("may.test").mx(10, w.mx("mx1.may.test", address=allowed))
+    w.commit()
+    node = w.postern(settings={**QUICK, "delivery": {**QUICK["delivery"], "deny_networks": None,
+                                                     "allow_networks": allowed}},
+                     routes={"routed.test": {"hosts": "mx1.routed.test"}}, name="denies").start()
+    for domain in ("inside.test", "mixed.inside.test", "[%s]" % mx.address):
+        line = bounced(node, domain, "5.4.4")
+        contains(line, "is in deny_networks")
+    node.wait_log(r"Host mx1.inside.test of domain inside.test skipped: address %s is in deny_networks"
+                  % re.escape(mx.address))
+    got = node.ctl("explain", "a@inside.test", want=None)
+    equal((got["outcome"], got["reason"], got["status"]), ("fail", "address-denied", "5.4.4"))
+    equal((got["hosts"][0]["verdict"], got["hosts"][0]["rule"]), ("skip", "deny-networks"))
+    node.ctl("explain", "a@inside.test", "--live", want=None)
+    equal(len(mx.conns), 0)
+    for domain in ("routed.test", "may.test"):
+        node.wait_done(send(node, "a@" + domain))
+    equal(len(other.messages), 1)
+
+
 @test
 def a_family_that_may_not_be_used(w, node):
     w.domain("v6.test", w.mx("mx1.v6.test"))

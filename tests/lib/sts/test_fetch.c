@@ -53,7 +53,7 @@ static struct test_cert ca, certs[CERTS];
 static const struct conf_net loopback = {
 	.family = AF_INET, .prefix = 8, .bits = { 127 }
 };
-static const struct conf_nets allow = { 1, &loopback };
+static const struct conf_nets allow = { .n = 1, .v = &loopback };
 
 /* ---- the host ----------------------------------------------------------------
  */

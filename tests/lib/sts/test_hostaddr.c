@@ -87,7 +87,7 @@ test_allow(void **state)
 	static const struct conf_net net = {
 		.family = AF_INET, .prefix = 8, .bits = { 127 }
 	};
-	static const struct conf_nets nets = { 1, &net };
+	static const struct conf_nets nets = { .n = 1, .v = &net };
 	struct sts_addr a;
 
 	(void)state;

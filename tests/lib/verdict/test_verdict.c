@@ -456,6 +456,62 @@ host_rows(void **state)
 	}
 }
 
+/* All hosts denied is the owner's word, like a null MX; a doubt among them, or
+ * one that was not looked at, is not. */
+static void
+denied_addresses(void **state)
+{
+	struct facts_host h[] = { host("in", 1, 0), host("also", 2, 0),
+		host("late", 3, 0) };
+	struct verdict_settings set = preferred;
+	struct facts f = facts_of(h, 2);
+	struct verdict *v;
+	size_t i;
+
+	(void)state;
+	for (i = 0; i < 2; i++) {
+		h[i].addr = FACTS_ADDR_DENIED;
+		h[i].n_addrs = 0;
+		h[i].denied = "10.0.0.1";
+	}
+	assert_int_equal(verdict_make(&set, &f, false, 0, &v), 0);
+	assert_int_equal(v->outcome, VERDICT_FAIL);
+	assert_int_equal(v->reason, REASON_ADDRESS_DENIED);
+	assert_string_equal(v->status, "5.4.4");
+	assert_string_equal(v->hosts[0].rule, "deny-networks");
+	assert_non_null(strstr(v->text, "10.0.0.1 is in deny_networks"));
+	verdict_free(v);
+	/* not looked at */
+	f.n_hosts = 3;
+	set.max_hosts = 2;
+	assert_int_equal(verdict_make(&set, &f, false, 0, &v), 0);
+	assert_int_equal(v->outcome, VERDICT_DEFER);
+	assert_string_equal(v->status, "4.4.4");
+	verdict_free(v);
+	/* in doubt, or none */
+	set.max_hosts = 0;
+	h[2].addr = FACTS_ADDR_INDETERMINATE;
+	h[2].n_addrs = 0;
+	assert_int_equal(verdict_make(&set, &f, false, 0, &v), 0);
+	assert_int_equal(v->outcome, VERDICT_DEFER);
+	assert_int_equal(v->reason, REASON_ADDRESS_DENIED);
+	verdict_free(v);
+	h[2].addr = FACTS_ADDR_NONE;
+	assert_int_equal(verdict_make(&set, &f, false, 0, &v), 0);
+	assert_int_equal(v->outcome, VERDICT_DEFER);
+	verdict_free(v);
+	/* a good one; and one that only has such an address among others */
+	h[2] = host("late", 3, 0);
+	h[2].denied = "::1";
+	assert_int_equal(verdict_make(&set, &f, false, 0, &v), 0);
+	assert_int_equal(v->outcome, VERDICT_DELIVER);
+	assert_true(v->hosts[2].attempt);
+	assert_string_equal(v->hosts[2].rules[0].id, "deny-networks");
+	assert_false(v->hosts[2].rules[0].won);
+	assert_string_not_equal(v->hosts[2].rule, "deny-networks");
+	verdict_free(v);
+}
+
 /* One host that may not be used leaves the others. */
 static void
 hosts_are_judged_one_by_one(void **state)
@@ -806,6 +862,7 @@ main(void)
 		cmocka_unit_test(domain_verdicts),
 		cmocka_unit_test(host_rows),
 		cmocka_unit_test(hosts_are_judged_one_by_one),
+		cmocka_unit_test(denied_addresses),
 		cmocka_unit_test(proof_rows),
 		cmocka_unit_test(dane_proof_is_of_its_set),
 		cmocka_unit_test(requiretls_must_be_offered),
