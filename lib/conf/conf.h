@@ -504,6 +504,12 @@ int conf_load(const struct conf_source *src, struct conf_errors *errs,
 int conf_load_dir(
     const char *dir, struct conf_errors *errs, struct conf **ret_conf);
 
+/* The same with other tables than those in the directory; postern.conf and what
+ * they include come from there. */
+struct conf_tables; /* conf_commit.h */
+int conf_load_tables(const char *dir, const struct conf_tables *tables,
+    struct conf_errors *errs, struct conf **ret_conf);
+
 /* ---- giving it to a child ------------------------------------------------ */
 
 /* Who is entitled to which file contents. */

@@ -15,6 +15,7 @@
 
 #include "lib/base/err.h"
 #include "lib/conf/conf.h"
+#include "lib/conf/conf_commit.h"
 #include "lib/conf/conf_int.h"
 
 /* Whole regular file, at most max bytes, with a NUL behind it. */
@@ -82,11 +83,33 @@ read_path(int dir_fd, const char *path, size_t max, uint8_t **ret_data,
 	return r;
 }
 
+/* A directory, and other tables than those in it, or NULL. */
+struct from {
+	int dir_fd;
+	const struct conf_tables *tables;
+};
+
 static int
 source_read(void *arg, const char *path, size_t max, uint8_t **ret_data,
     size_t *ret_len)
 {
-	return read_path(*(int *)arg, path, max, ret_data, ret_len);
+	const struct from *from = arg;
+	const struct conf_tables *t = from->tables;
+	size_t i;
+
+	for (i = CONF_T_POSTERN + 1; t != NULL && i < CONF_T_COUNT; i++) {
+		if (strcmp(path, conf_table_file[i]) != 0)
+			continue;
+		if (t->len[i] > max)
+			return -EFBIG;
+		*ret_data = malloc(t->len[i] + 1);
+		if (*ret_data == NULL)
+			return -ENOMEM;
+		memcpy(*ret_data, t->text[i], t->len[i] + 1);
+		*ret_len = t->len[i];
+		return 0;
+	}
+	return read_path(from->dir_fd, path, max, ret_data, ret_len);
 }
 
 static const char *
@@ -166,9 +189,36 @@ host_nameservers(char *out, size_t len)
 	free(data);
 }
 
+/* Tables of a commit that was not finished: it counts (conf_commit.h). */
+static int
+unfinished(int dir_fd, struct conf_tables *ret, struct conf_errors *errs)
+{
+	int r;
+
+	if (faccessat(dir_fd, CONF_COMMIT_FILE, F_OK, 0) == -1)
+		return -ENOENT;
+	r = conf_tables_read(dir_fd, ret);
+	if (r == 0 || r == -ENOMEM || r == -ENOENT)
+		return r;
+	conf_errors_tell(errs, CONF_COMMIT_FILE,
+	    "cannot read what a commit left here: %s; the supervisor finishes "
+	    "it when it starts; if it is damaged, remove it",
+	    err_str(r));
+	return PE_CONFIG;
+}
+
 int
 conf_load_dir(const char *dir, struct conf_errors *errs, struct conf **ret_conf)
 {
+	return conf_load_tables(dir, NULL, errs, ret_conf);
+}
+
+int
+conf_load_tables(const char *dir, const struct conf_tables *tables,
+    struct conf_errors *errs, struct conf **ret_conf)
+{
+	struct conf_tables left = { 0 };
+	struct from from = { -1, tables };
 	char host[256], servers[512], whole[PATH_MAX];
 	struct conf_source src = { .read = source_read,
 		.env = source_env,
@@ -186,11 +236,20 @@ conf_load_dir(const char *dir, struct conf_errors *errs, struct conf **ret_conf)
 		    "cannot read the directory: %s", strerror(r));
 		return PE_CONFIG;
 	}
+	from.dir_fd = dir_fd;
+	r = tables != NULL ? -ENOENT : unfinished(dir_fd, &left, errs);
+	if (r == 0)
+		from.tables = &left;
+	if (r < 0 && r != -ENOENT) {
+		(void)close(dir_fd);
+		return r;
+	}
 	host_name(host, sizeof(host));
 	host_nameservers(servers, sizeof(servers));
-	src.arg = &dir_fd;
+	src.arg = &from;
 	src.dir = whole;
 	r = conf_load(&src, errs, ret_conf);
 	(void)close(dir_fd);
+	conf_tables_done(&left);
 	return r;
 }
