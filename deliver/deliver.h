@@ -29,6 +29,7 @@
 #include "lib/conf/conf.h"
 #include "lib/dns/dns.h"
 #include "lib/ipc/chan.h"
+#include "lib/limits/limits.h"
 #include "lib/proc/child.h"
 #include "lib/proto/admin.h"
 #include "lib/proto/handoff.h"
@@ -434,14 +435,10 @@ void inquiries_drop(struct deliver *d, uint32_t instance);
 
 /* ---- permits.c ---------------------------------------------------------------------- */
 
-/* The counters that a connection to this place raises (destination-controls,
- * section 1). names holds the texts. */
-struct permit_names {
-	char text[PERMIT_KEYS_MAX][PERMIT_KEY_LEN_MAX + 1];
-};
-void permit_keys(const struct plan *plan, size_t host,
-    const union conf_addr *addr, bool tls, struct permit_names *names,
-    struct ctl_permit_ask *ret);
+/* Where a connection goes, as the supervisor counts it. Borrows from plan and
+ * address. */
+void permit_place(const struct plan *plan, size_t host, const char *address,
+    bool tls, struct limits_place *ret);
 /* Messages allowed on one connection there. */
 uint32_t permit_max_messages(const struct plan *plan, size_t host);
 int permit_ask(struct conn *c);

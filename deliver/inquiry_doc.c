@@ -74,28 +74,46 @@ put_control(struct json *j, const struct conf_dest *c)
 	json_put_end_obj(j);
 }
 
+/* Connections, recipients, or both. */
+static void
+put_limit(struct json *j, const struct limits_key *k)
+{
+	char rate[48];
+
+	json_put_obj(j, NULL);
+	json_put_str(j, "key", k->name);
+	if (k->counts)
+		json_put_uint(j, "limit", k->max);
+	if (k->rate.limited) {
+		(void)snprintf(rate, sizeof(rate), "%u/%um", k->rate.count,
+		    k->rate.minutes);
+		json_put_str(j, "recipients", rate);
+	}
+	json_put_end_obj(j);
+}
+
 /* The counters of the first host that would be tried. */
 static void
 put_limits(struct json *j, const struct plan *p)
 {
 	const struct verdict *v = p->verdict;
-	struct permit_names names;
-	struct ctl_permit_ask ask;
-	size_t i;
-	uint32_t k;
+	struct limits_place at;
+	struct limits limits;
+	union conf_addr a;
+	char ip[64];
+	size_t i, k;
 
 	json_put_arr(j, "limits");
 	for (i = 0; i < v->n_hosts && !v->hosts[i].attempt; i++)
 		continue;
 	if (i < v->n_hosts) {
-		permit_keys(p, i, &v->hosts[i].host->addrs[0],
-		    v->hosts[i].level != LEVEL_NONE, &names, &ask);
-		for (k = 0; k < ask.n_keys; k++) {
-			json_put_obj(j, NULL);
-			json_put_str(j, "key", ask.keys[k].name);
-			json_put_uint(j, "limit", ask.keys[k].limit);
-			json_put_end_obj(j);
-		}
+		a = v->hosts[i].host->addrs[0];
+		a.in.sin_port = 0; /* the same place in both families */
+		permit_place(p, i, conf_addr_format(&a, ip, sizeof(ip)),
+		    v->hosts[i].level != LEVEL_NONE, &at);
+		limits_of(p->env->conf, &at, &limits);
+		for (k = 0; k < limits.n; k++)
+			put_limit(j, &limits.keys[k]);
 		json_put_obj(j, NULL);
 		json_put_str(j, "key", "messages-per-connection");
 		json_put_uint(j, "limit", permit_max_messages(p, i));

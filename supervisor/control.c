@@ -24,15 +24,16 @@
 #include <sys/un.h>
 #include <unistd.h>
 
-enum { REPLY_MAX = 1024 * 1024, ASK_AGAIN_MS = 1000, ACCUSER_MS = 60 * 1000 };
+enum { REPLY_MAX = 1024 * 1024, ACCUSER_MS = 60 * 1000 };
 
 /* States of the rules below: which child speaks, and is it locked down yet. A
  * child that starts while the node drains says so all the same. */
 enum {
 	WHEN_STARTING = 1,
 	WHEN_READY = 2,
-	WHEN_PERMITS = 4, /* deliver and smtpd */
-	WHEN_ADMIN = 8,
+	WHEN_ADMIN = 4,
+	WHEN_DELIVER = 8,
+	WHEN_SMTPD = 16,
 };
 
 static uint32_t
@@ -43,9 +44,10 @@ state_of(void *peer)
 	if (!p->said_ready)
 		return WHEN_STARTING;
 	return WHEN_READY |
-	    (p->role == ROLE_DELIVER || p->role == ROLE_SMTPD ? WHEN_PERMITS
-							      : 0) |
-	    (p->role == ROLE_ADMIN ? WHEN_ADMIN : 0);
+	    (p->role == ROLE_DELIVER	    ? WHEN_DELIVER
+		    : p->role == ROLE_SMTPD ? WHEN_SMTPD
+		    : p->role == ROLE_ADMIN ? WHEN_ADMIN
+					    : 0);
 }
 
 /* ---- life ------------------------------------------------------------------------ */
@@ -162,83 +164,6 @@ on_log_gone(void *peer, struct ipc_msg *m, struct ipc_rd *rd)
 	return 0;
 }
 
-/* ---- permits ------------------------------------------------------------------------ */
-
-static void
-send_grant(struct process *p, uint64_t req_id, uint64_t permit_id)
-{
-	struct ctl_permit_grant m = { permit_id };
-
-	ctl_permit_grant_encode(
-	    ipc_send_begin(p->chan, CTL_PERMIT_GRANT, req_id), &m);
-	if (ipc_send_end(p->chan, -1) == PE_FULL)
-		process_kill(p, SIGKILL); /* it does not read any more */
-}
-
-void
-control_granted(void *arg, uint32_t holder, uint64_t req_id, uint64_t permit_id)
-{
-	struct node *n = arg;
-
-	if (n->processes[holder].chan != NULL)
-		send_grant(&n->processes[holder], req_id, permit_id);
-}
-
-/* Connections out and clients in are counted apart. */
-static struct ledger *
-ledger_of(const struct process *p)
-{
-	return p->role == ROLE_SMTPD ? p->node->intake : p->node->ledger;
-}
-
-static int
-on_permit_ask(void *peer, struct ipc_msg *m, struct ipc_rd *rd)
-{
-	struct process *p = peer;
-	struct ctl_permit_ask msg;
-	struct ctl_permit_wait wait = { 0, 0 };
-	uint64_t permit_id = 0;
-
-	if (ctl_permit_ask_decode(rd, &msg) < 0)
-		return PE_PROTO;
-	switch (ledger_ask(
-	    ledger_of(p), p->holder, m->req_id, &msg, &permit_id, &wait.key)) {
-	case LEDGER_GRANTED:
-		send_grant(p, m->req_id, permit_id);
-		return 0;
-	case LEDGER_FULL:
-		wait.retry_ms = ASK_AGAIN_MS;
-		break;
-	case LEDGER_WAITS:
-	default:
-		break;
-	}
-	/* a client is not kept waiting at a limit: smtpd tells it so */
-	if (p->role == ROLE_SMTPD)
-		ledger_cancel(p->node->intake, p->holder, m->req_id);
-	ctl_permit_wait_encode(
-	    ipc_send_begin(p->chan, CTL_PERMIT_WAIT, m->req_id), &wait);
-	return ipc_send_end(p->chan, -1);
-}
-
-static int
-on_permit_free(void *peer, struct ipc_msg *m, struct ipc_rd *rd)
-{
-	struct process *p = peer;
-	struct ctl_permit_free msg;
-
-	if (ctl_permit_free_decode(rd, &msg) < 0)
-		return PE_PROTO;
-	if (msg.permit_id == 0) {
-		ledger_cancel(ledger_of(p), p->holder, m->req_id);
-		return 0;
-	}
-	/* a permit that is not its own is a broken rule */
-	return ledger_release(ledger_of(p), p->holder, msg.permit_id) == 0
-	    ? 0
-	    : PE_PROTO;
-}
-
 /* ---- calls of admin ------------------------------------------------------------------- */
 
 static void
@@ -263,7 +188,7 @@ status_json(const struct node *n, struct json *j)
 	json_put_uint(j, "restarts", n->restarts);
 	json_put_obj(j, "connections");
 	json_put_uint(j, "held", st.held);
-	json_put_uint(j, "limit", st.system_limit);
+	json_put_uint(j, "limit", n->conf->delivery.max_connections);
 	json_put_uint(j, "waiting", st.waiting);
 	json_put_end_obj(j);
 	json_put_arr(j, "processes");
@@ -386,8 +311,9 @@ static const struct ipc_rule rules[] = {
 	{ CTL_CONFIG_DONE,  12,  1024, WHEN_READY,    0,    on_config_done },
 	{ CTL_BROKEN,       8,   1024, IPC_ANY,       0,    on_broken },
 	{ CTL_LOG_GONE,     0,   0,    IPC_ANY,       0,    on_log_gone },
-	{ CTL_PERMIT_ASK,   8,   8192, WHEN_PERMITS,  0,    on_permit_ask },
-	{ CTL_PERMIT_FREE,  8,   8,    WHEN_PERMITS,  0,    on_permit_free },
+	{ CTL_CONNECT_ASK,  13,  4096, WHEN_DELIVER,  0,    permits_on_connect_ask },
+	{ CTL_PERMIT_ASK,   8,   8192, WHEN_SMTPD,    0,    permits_on_ask },
+	{ CTL_PERMIT_FREE,  8,   8,    WHEN_DELIVER | WHEN_SMTPD, 0, permits_on_free },
 	{ ADM_CALL,         18,  4096, WHEN_ADMIN,    0,    on_adm_call },
 };
 /* clang-format on */

@@ -11,7 +11,6 @@
 #include "lib/conf/conf.h"
 #include "lib/log/log.h"
 #include "lib/proc/exit.h"
-#include "supervisor/ledger.h"
 #include "supervisor/supervisor.h"
 
 #include <errno.h>
@@ -146,6 +145,7 @@ run(const char *dir)
 	for (i = 0; i < NODE_DIRS; i++)
 		n->dirs[i].fd = -1;
 	n->started_s = clock_now_s();
+	hash_seed(); /* before the tables of the settings are made */
 	r = settings_load(dir, &errs, &n->conf);
 	conf_errors_print(&errs, dir, stderr);
 	conf_errors_done(&errs);
@@ -156,7 +156,6 @@ run(const char *dir)
 		return EXIT_CODE_CONFIG;
 	}
 	(void)signal(SIGPIPE, SIG_IGN);
-	hash_seed();
 	r = node_open(n);
 	if (r == 0)
 		r = node_listen(n);
@@ -166,10 +165,7 @@ run(const char *dir)
 		r = node_lock_down(n);
 	if (r != 0)
 		goto out;
-	n->ledger =
-	    ledger_new(n->conf->delivery.max_connections, control_granted, n);
-	n->intake = ledger_new(UINT32_MAX, control_granted, n);
-	if (n->ledger == NULL || n->intake == NULL || open_loop(n) < 0)
+	if (permits_init(n) < 0 || open_loop(n) < 0)
 		fatal("event loop: %s", strerror(errno));
 	for (i = 0; i < n->n_processes; i++)
 		process_start(&n->processes[i]);

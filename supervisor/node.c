@@ -9,7 +9,6 @@
 #include "lib/conf/conf.h"
 #include "lib/log/log.h"
 #include "lib/proc/exit.h"
-#include "supervisor/ledger.h"
 #include "supervisor/supervisor.h"
 
 #include <errno.h>
@@ -374,7 +373,6 @@ node_close(struct node *n)
 		(void)close(n->lock_fd);
 	if (n->run_lock_fd >= 0)
 		(void)close(n->run_lock_fd);
-	ledger_free(n->ledger);
-	ledger_free(n->intake);
+	permits_done(n);
 	conf_unref(n->conf);
 }

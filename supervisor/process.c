@@ -9,6 +9,7 @@
 #include "lib/base/err.h"
 #include "lib/conf/conf.h"
 #include "lib/log/log.h"
+#include "lib/proto/control.h"
 #include "lib/proc/exit.h"
 #include "supervisor/ledger.h"
 #include "supervisor/supervisor.h"
@@ -417,8 +418,7 @@ process_exited(struct node *n, pid_t pid, int status)
 	adm_peer_done(&p->adm);
 	ipc_chan_free(p->chan);
 	p->chan = NULL;
-	ledger_drop_holder(n->ledger, p->holder);
-	ledger_drop_holder(n->intake, p->holder);
+	permits_drop(p);
 	if (n->state == NODE_DRAINING || n->state == NODE_LEAVING) {
 		node_drain_step(n);
 		return;

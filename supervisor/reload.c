@@ -5,7 +5,6 @@
 #include "lib/conf/conf.h"
 #include "lib/log/log.h"
 #include "lib/proto/control.h"
-#include "supervisor/ledger.h"
 #include "supervisor/supervisor.h"
 
 #include <errno.h>
@@ -159,7 +158,7 @@ node_reload(struct node *n)
 	n->generation++;
 	exceptions_loaded(n, old);
 	conf_unref(old);
-	ledger_set_system_limit(n->ledger, new->delivery.max_connections);
+	permits_reload(n);
 	for (i = 0; i < n->n_processes; i++) {
 		struct process *p = &n->processes[i];
 

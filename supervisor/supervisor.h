@@ -134,8 +134,19 @@ pid_t process_spawn(const struct process *p, int fd);
 
 /* control.c: the channel to each child. */
 extern const struct ipc_spec control_spec;
-void control_granted(
-    void *arg, uint32_t holder, uint64_t req_id, uint64_t permit_id);
+
+/* permits.c: connections out (deliver) and clients in (smtpd). */
+int permits_init(struct node *n); /* 0 or -ENOMEM */
+void permits_done(struct node *n);
+/* Handlers of CTL_CONNECT_ASK, CTL_PERMIT_ASK, CTL_PERMIT_FREE; peer is the
+ * process. */
+int permits_on_connect_ask(void *peer, struct ipc_msg *m, struct ipc_rd *rd);
+int permits_on_ask(void *peer, struct ipc_msg *m, struct ipc_rd *rd);
+int permits_on_free(void *peer, struct ipc_msg *m, struct ipc_rd *rd);
+/* The process died; what it held is free. */
+void permits_drop(struct process *p);
+/* n->conf is a new one: its limits hold from now on. */
+void permits_reload(struct node *n);
 
 /*
  * settings.c: conf_load_dir(), and the certificates and keys can be used too.

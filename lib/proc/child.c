@@ -469,6 +469,15 @@ child_peer_broken(
 }
 
 int
+child_connect_ask(
+    struct child *c, uint64_t req_id, const struct ctl_connect_ask *m)
+{
+	ctl_connect_ask_encode(
+	    ipc_send_begin(c->ctl, CTL_CONNECT_ASK, req_id), m);
+	return ipc_send_end(c->ctl, -1);
+}
+
+int
 child_permit_ask(
     struct child *c, uint64_t req_id, const struct ctl_permit_ask *m)
 {

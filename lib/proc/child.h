@@ -102,7 +102,10 @@ void child_peer_broken(
 int child_as_user(struct child *c);
 int child_as_root(struct child *c);
 
-/* Permits (deliver, smtpd): ask, give back, give up waiting. 0 or an ipc error. */
+/* Permits (deliver asks for a place, smtpd by counters): ask, give back, give up
+ * waiting. 0 or an ipc error. */
+int child_connect_ask(
+    struct child *c, uint64_t req_id, const struct ctl_connect_ask *m);
 int child_permit_ask(
     struct child *c, uint64_t req_id, const struct ctl_permit_ask *m);
 int child_permit_free(struct child *c, uint64_t permit_id);

@@ -144,6 +144,39 @@ ctl_broken_decode(struct ipc_rd *r, struct ctl_broken *ret)
 }
 
 void
+ctl_connect_ask_encode(struct ipc_wr *w, const struct ctl_connect_ask *m)
+{
+	ipc_wr_str(w, m->domain);
+	ipc_wr_str(w, m->gateway);
+	ipc_wr_str(w, m->host);
+	ipc_wr_str(w, m->address);
+	ipc_wr_bool(w, m->tls);
+}
+
+/* In capitals it would be another counter of the same place. */
+static const char *
+lower_str(struct ipc_rd *r, size_t max)
+{
+	const char *text = ipc_rd_str(r, max), *at;
+
+	for (at = text; *at != '\0'; at++)
+		if (*at >= 'A' && *at <= 'Z')
+			r->err = PE_SYNTAX;
+	return text;
+}
+
+int
+ctl_connect_ask_decode(struct ipc_rd *r, struct ctl_connect_ask *ret)
+{
+	ret->domain = lower_str(r, TEXT_DOMAIN_MAX);
+	ret->gateway = ipc_rd_str(r, TEXT_NAME_MAX);
+	ret->host = lower_str(r, TEXT_DOMAIN_MAX);
+	ret->address = lower_str(r, TEXT_ADDRESS_MAX);
+	ret->tls = ipc_rd_bool(r);
+	return ipc_rd_end(r);
+}
+
+void
 ctl_permit_ask_encode(struct ipc_wr *w, const struct ctl_permit_ask *m)
 {
 	uint32_t i;

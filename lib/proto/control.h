@@ -31,7 +31,8 @@ enum {
 	CTL_BROKEN, /* a peer of mine broke a rule */
 	CTL_PERMIT_ASK,
 	CTL_PERMIT_FREE,
-	CTL_LOG_GONE, /* nobody reads my log any more: LOG follows in time */
+	CTL_LOG_GONE,	 /* nobody reads my log any more: LOG follows in time */
+	CTL_CONNECT_ASK, /* a permit for a connection out (deliver) */
 };
 
 /* supervisor -> child: settings. The first one before START, later ones are
@@ -109,12 +110,27 @@ void ctl_broken_encode(struct ipc_wr *w, const struct ctl_broken *m);
 int ctl_broken_decode(struct ipc_rd *r, struct ctl_broken *ret);
 
 /*
- * The right to hold one outbound connection (DESIGN 6). The request names every
- * counter that it would raise, each with its limit; the ledger grants when all
- * are below. Text of a key: "system", "tls", "domain:example.com",
- * "domain@gateway:…", "ip:example.com/192.0.2.1", "site:*.google.com".
+ * deliver: the right to hold one outbound connection (DESIGN 6). It says where
+ * it goes; which counters that raises, and how far they may go, the supervisor
+ * takes from its own settings (lib/limits). Answered by PERMIT_GRANT or
+ * PERMIT_WAIT. Texts are lower case.
  */
-enum { PERMIT_KEYS_MAX = 8, PERMIT_KEY_LEN_MAX = 700 };
+struct ctl_connect_ask {
+	const char *domain;  /* of the recipients */
+	const char *gateway; /* "" counts as "default" */
+	const char *host;    /* the hop's name, or its address in brackets */
+	const char *address; /* without port */
+	bool tls;	     /* TLS may be spoken on it */
+};
+void ctl_connect_ask_encode(struct ipc_wr *w, const struct ctl_connect_ask *m);
+int ctl_connect_ask_decode(struct ipc_rd *r, struct ctl_connect_ask *ret);
+
+/*
+ * smtpd: the right to hold one client connection, by counters "intake:LISTENER"
+ * and "intake:LISTENER/ADDRESS", each with its limit. WAIT then means no, and
+ * nothing is kept.
+ */
+enum { PERMIT_KEYS_MAX = 4, PERMIT_KEY_LEN_MAX = 700 };
 struct permit_key {
 	const char *name;
 	uint32_t limit;
@@ -134,10 +150,7 @@ void ctl_permit_grant_encode(
     struct ipc_wr *w, const struct ctl_permit_grant *m);
 int ctl_permit_grant_decode(struct ipc_rd *r, struct ctl_permit_grant *ret);
 
-/* From smtpd the same messages count clients (keys "intake:LISTENER" and
- * "intake:LISTENER/ADDRESS"): WAIT then means no, and nothing is kept.
- *
- * The request waits in order behind this key; a grant follows, or the child
+/* The request waits in order behind this key; a grant follows, or the child
  * gives up with PERMIT_FREE{0} and the same request id. retry_ms > 0: the
  * waiting room is full; ask again then, nothing is kept. */
 struct ctl_permit_wait {

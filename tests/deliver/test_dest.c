@@ -564,13 +564,12 @@ grant(void)
 static int
 on_permit_ask(void *peer, struct ipc_msg *m, struct ipc_rd *rd)
 {
-	struct ctl_permit_ask ask;
+	struct ctl_connect_ask ask;
 
 	(void)peer;
-	assert_int_equal(ctl_permit_ask_decode(rd, &ask), 0);
-	assert_string_equal(ask.keys[0].name, "system");
-	assert_string_equal(
-	    ask.keys[ask.n_keys - 1].name, "domain:example.com");
+	assert_int_equal(ctl_connect_ask_decode(rd, &ask), 0);
+	assert_string_equal(ask.domain, "example.com");
+	assert_string_equal(ask.gateway, "default");
 	w.asks++;
 	w.permit_req = m->req_id;
 	if (!w.hold_permits)
@@ -603,7 +602,7 @@ on_granted(void *peer, struct ipc_msg *m, struct ipc_rd *rd)
 }
 
 static const struct ipc_rule there_rules[] = {
-	{ CTL_PERMIT_ASK, 0, 9999, IPC_ANY, 0, on_permit_ask },
+	{ CTL_CONNECT_ASK, 0, 9999, IPC_ANY, 0, on_permit_ask },
 	{ CTL_PERMIT_FREE, 0, 99, IPC_ANY, 0, on_permit_free },
 };
 static const struct ipc_rule here_rules[] = {

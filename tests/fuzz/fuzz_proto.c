@@ -62,6 +62,7 @@ PAIR(policy_ask)
 PAIR(policy_answer)
 PAIR(adm_call)
 PAIR(adm_end)
+PAIR(ctl_connect_ask)
 
 static int (*const pairs[])(struct ipc_rd *r, struct ipc_wr *w) = {
 	ctl_config_again,
@@ -99,6 +100,7 @@ static int (*const pairs[])(struct ipc_rd *r, struct ipc_wr *w) = {
 	policy_answer_again,
 	adm_call_again,
 	adm_end_again,
+	ctl_connect_ask_again,
 };
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t len);
