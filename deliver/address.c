@@ -1,5 +1,5 @@
 /*
- * address.c - addresses that mail may not go to: those of nobody, and our own.
+ * address.c - which addresses are the same, and which are our own.
  *
  * Called by facts.c for what DNS says and by conn.c for what it got. Pure; what
  * this machine's addresses are is known from the settings only.
@@ -9,18 +9,6 @@
 #include <string.h>
 
 #include "lib/base/special.h"
-
-bool
-address_usable(const uint8_t *ip, bool v6)
-{
-	static const uint8_t zero[16], mapped[12] = { [10] = 0xff, 0xff };
-
-	if (v6)
-		return memcmp(ip, zero, 16) != 0 && ip[0] != 0xff &&
-		    (ip[0] != 0xfe || (ip[1] & 0xc0) != 0x80) &&
-		    memcmp(ip, mapped, 12) != 0;
-	return ip[0] != 0 && ip[0] < 224;
-}
 
 static const struct conf_net *
 find_net(const struct conf_nets *nets, const uint8_t *ip, bool v6)

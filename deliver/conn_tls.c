@@ -11,6 +11,9 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "lib/base/clock.h"
+#include "lib/dane/ssl.h"
+#include "lib/log/log.h"
 #include "lib/tls/tls.h"
 
 void
@@ -46,8 +49,34 @@ is_address(const char *host)
 	    inet_pton(AF_INET6, host, ip) == 1;
 }
 
+/* All that tls_link_new() borrows. */
+struct want_parts {
+	char peer[64];
+	struct dane_want dane;
+};
+
+/* Level dane: the records that the facts hold, and the names that a certificate
+ * under DANE-TA may have; the base domain is the first. A session serves this
+ * set, and no longer than the facts do (DANE-39). */
 static void
-fill_want(struct conn *c, struct tls_want *want, char *peer, size_t len)
+fill_dane(struct conn *c, struct tls_want *want, struct dane_want *dane)
+{
+	const struct verdict_host *vh = conn_host(c);
+	int64_t left_s = (c->plan->until_ms - clock_mono_ms()) / 1000;
+	size_t i;
+
+	for (i = 0; i < vh->n_names; i++)
+		if (vh->names[i].group == NAMES_DANE)
+			dane->names[dane->n_names++] = vh->names[i].name;
+	dane->rrs = vh->host->tlsa_rrs;
+	dane->n_rrs = vh->host->n_tlsa_rrs;
+	want->dane = dane;
+	want->dane_label = vh->host->tlsa_digest;
+	want->life_s = left_s > 1 ? (uint32_t)left_s : 1;
+}
+
+static void
+fill_want(struct conn *c, struct tls_want *want, struct want_parts *parts)
 {
 	const struct verdict_host *vh = conn_host(c);
 	const char *host = vh->host->name;
@@ -55,9 +84,10 @@ fill_want(struct conn *c, struct tls_want *want, char *peer, size_t len)
 	size_t i, n = 0;
 
 	memset(want, 0, sizeof(*want));
-	(void)conf_addr_format(&c->addr, peer, len);
-	want->peer = peer;
-	want->sni = literal ? NULL : host;
+	memset(parts, 0, sizeof(*parts));
+	(void)conf_addr_format(&c->addr, parts->peer, sizeof(parts->peer));
+	want->peer = parts->peer;
+	want->sni = literal ? NULL : verdict_sni(vh);
 	/* a probe sees the certificate itself, whatever was proved before */
 	want->claim =
 	    c->probe != NULL ? "probe" : verdict_level_name(vh->level);
@@ -67,6 +97,8 @@ fill_want(struct conn *c, struct tls_want *want, char *peer, size_t len)
 		want->names[n++] = host; /* for the log, and for AUTH */
 	want->identity = env_identity(c->plan->env, c->plan->control->cert);
 	want->any_strength = vh->level <= LEVEL_OPPORTUNISTIC;
+	if (vh->level == LEVEL_DANE)
+		fill_dane(c, want, &parts->dane);
 }
 
 _Static_assert(VERDICT_NAMES_MAX + 2 <= TLS_WANT_NAMES, "names to look for");
@@ -74,11 +106,11 @@ _Static_assert(VERDICT_NAMES_MAX + 2 <= TLS_WANT_NAMES, "names to look for");
 void
 conn_start_tls(struct conn *c)
 {
+	struct want_parts parts;
 	struct tls_want want;
-	char peer[64];
 	int r;
 
-	fill_want(c, &want, peer, sizeof(peer));
+	fill_want(c, &want, &parts);
 	r = tls_link_new(c->plan->env->tls, &want, &c->link_tls);
 	if (r < 0) {
 		c->link_tls = NULL;
@@ -101,6 +133,11 @@ set_proof(struct conn *c, const struct tls_proved *p, const char *protocol)
 	    strcmp(protocol, "TLSv1.3") == 0;
 	out->trusted = p->trusted;
 	out->expired = p->expired;
+	/* by the set that this connection was made for */
+	out->dane = p->dane;
+	if (p->dane)
+		memcpy(out->tlsa_digest, conn_host(c)->host->tlsa_digest,
+		    sizeof(out->tlsa_digest));
 	for (i = 0; i < p->n_names && i < VERDICT_NAMES_MAX; i++)
 		(void)snprintf(out->names[out->n_names++], DNS_NAME_SIZE,
 		    "%.*s", DNS_NAME_SIZE - 1, p->names[i]);
@@ -126,7 +163,12 @@ judge_text(struct conn *c, enum reason why, bool peer_cert,
 {
 	char names[160];
 
-	if (why == REASON_CERT_NAME_MISMATCH)
+	if (why == REASON_DANE_FAILED)
+		(void)snprintf(text, JUDGE_TEXT,
+		    "no TLSA record of %s matches the certificate%s%s",
+		    verdict_sni(conn_host(c)), peer_cert ? ": " : "",
+		    peer_cert ? info->verify_text : " (there is none)");
+	else if (why == REASON_CERT_NAME_MISMATCH)
 		(void)snprintf(text, JUDGE_TEXT, "certificate of %s is for %s",
 		    conn_host(c)->host->name,
 		    tls_link_cert_names(c->link_tls, names, sizeof(names)));
@@ -151,11 +193,21 @@ judge_tls(struct conn *c)
 	tls_link_prove(c->link_tls, &proved);
 	set_proof(c, &proved, info.protocol);
 	c->resumed = proved.resumed;
+	if (proved.dane)
+		(void)snprintf(c->dane, sizeof(c->dane), "%u %u %u depth %d",
+		    proved.dane_rr[0], proved.dane_rr[1], proved.dane_rr[2],
+		    proved.dane_depth);
+	if (vh->level == LEVEL_DANE && proved.dane_unusable)
+		/* lib/dane took what OpenSSL does not: the gate stays shut */
+		log_warn("dane_records",
+		    "DCID %llu: no TLSA record of %s can be used by OpenSSL",
+		    (unsigned long long)c->dcid, verdict_sni(vh));
 	if (c->probe != NULL)
 		probe_tls(c->probe, c, &info, &proved);
 	why = verdict_satisfied(vh, &c->proof);
 	if (why == REASON_NONE) {
 		c->d->n.tls_ok++;
+		c->d->n.dane_ok += vh->level == LEVEL_DANE;
 		if (c->probe == NULL)
 			tls_link_keep(c->link_tls);
 		report_tls(c, vh, info.protocol, info.cipher, REASON_NONE);

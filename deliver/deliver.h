@@ -11,14 +11,16 @@
  *	probe.c		 connections without mail, for these
  *	permits.c	 the right to hold one connection
  *	facts.c		 domain -> plan: facts and verdict, in facts_mx.c (hosts),
- *			 facts_addr.c and facts_sts.c (the policy)
+ *			 facts_addr.c, facts_dane.c (TLSA records) and
+ *			 facts_sts.c (the policy)
  *	plan.c		 a plan as such: settings of the domain, life
- *	address.c	 addresses that mail may not go to
+ *	address.c	 addresses that are our own
  *	dest.c		 one destination held: plan, connections, state
  *	conn.c		 one connection: permit, socket, session, end; with
  *			 conn_io.c (bytes), conn_tls.c (what it proved) and
  *			 conn_mail.c (its messages)
  *	report.c	 the log lines of attempts
+ *	report_policy.c	 those of DANE and MTA-STS
  *	session*.c	 the SMTP client itself, pure
  */
 #ifndef POSTERN_DELIVER_DELIVER_H
@@ -65,6 +67,7 @@ enum {
 
 struct admin_peer;
 struct conn;
+struct dane_host;
 struct dest;
 struct deliver;
 struct gather;
@@ -109,6 +112,8 @@ struct plan {
 	struct verdict *verdict;
 	bool loop;
 	int64_t until_ms; /* monotonic; facts are asked for anew after it */
+	struct dane_host *dane; /* that the facts of the hosts borrow from */
+	size_t n_dane;
 	struct arena *arena;
 };
 struct plan *plan_ref(struct plan *p);
@@ -130,12 +135,6 @@ void gather_cancel(struct gather *g);
 
 /* ---- address.c ------------------------------------------------------------------ */
 
-/*
- * Can anybody listen for mail at these 4 or 16 bytes? Not where they are
- * unspecified, multicast, broadcast, link-local without a link, or an IPv4
- * address in IPv6 clothes, which would go round what is said of either family.
- */
-bool address_usable(const uint8_t *ip, bool v6);
 /* Do the settings forbid to go there because DNS says so? Not to be asked of
  * what a route names. */
 bool address_denied(
@@ -296,6 +295,9 @@ void slots_check(struct deliver *d);
 void dest_conn_failed(struct conn *c, enum reason reason, const char *status,
     const char *text, bool next_host);
 void dest_conn_closed(struct conn *c, bool lost);
+/* A host did not do what the verdict wanted of it: counted by what wanted it. */
+void dest_count_refused(
+    struct deliver *d, const struct verdict_host *vh, enum reason reason);
 /* A TLS policy, or what TLS proved. */
 bool dest_tls_reason(enum reason r);
 void dest_conn_ready(struct conn *c);
@@ -344,6 +346,7 @@ struct conn {
 	struct session *session;
 	struct tls_link *link_tls;
 	struct verdict_proof proof;
+	char dane[32];	       /* "3 1 1 depth 0": the record that matched */
 	uint64_t progress;     /* of the session when the timer was set */
 	uint32_t max_messages; /* on this connection */
 	uint32_t n_started, n_ok;
@@ -490,12 +493,8 @@ void report_open(const struct conn *c);
 void report_connect_error(
     const struct conn *c, const char *details, const char *reason);
 void report_close(const struct conn *c);
-/* A plan was made: the policy that applies, and the hosts it leaves out. */
-void report_policy(const struct plan *plan);
 /* Hosts that have addresses of deny_networks. */
 void report_denied(const struct plan *plan);
-/* A policy in mode testing would not have let this connection pass. */
-void report_shadow(const struct conn *c, enum reason why, const char *text);
 void report_tls(const struct conn *c, const struct verdict_host *vh,
     const char *protocol, const char *cipher, enum reason weak);
 void report_tls_refused(
@@ -508,6 +507,18 @@ const char *report_status_words(const char *status);
 const char *report_reply(
     uint16_t code, const char *reply, char *buf, size_t len);
 
+/* ---- report_policy.c --------------------------------------------------------------------- */
+
+/* A plan was made: what DANE and MTA-STS say, and the hosts they leave out. */
+void report_plan(const struct plan *plan);
+/* A policy in mode testing would not have let this connection pass. */
+void report_shadow(const struct conn *c, enum reason why, const char *text);
+/* The host proved what DANE, or a policy in force, asked of it. */
+void report_met(const struct conn *c, const struct verdict_host *vh);
+/* A host that DANE would have prove itself did not. */
+void report_dane_failed(
+    const struct plan *plan, const struct verdict_host *vh, const char *text);
+
 /* ---- the process ---------------------------------------------------------------------- */
 
 struct counters {
@@ -515,7 +526,8 @@ struct counters {
 	    messages, delivered, deferred, failed, returned, bytes, dest_up,
 	    dest_down, dest_deferred, dest_failed, dest_discarded,
 	    verify_failed, testing_failures, permits_waited, protocol_errors,
-	    sts_refused[REASON_COUNT]; /* hosts, because of MTA-STS */
+	    dane_ok, sts_refused[REASON_COUNT], /* hosts, because of MTA-STS */
+	    dane_refused[REASON_COUNT];		/* because of DANE */
 };
 
 struct queue_peer {

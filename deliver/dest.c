@@ -202,18 +202,29 @@ dest_drop_all(struct deliver *d)
 
 /* ---- telling ------------------------------------------------------------------------------------ */
 
-/* Hosts that MTA-STS leaves out; those that fail by it: conn.c. */
+void
+dest_count_refused(
+    struct deliver *d, const struct verdict_host *vh, enum reason reason)
+{
+	if (vh->level == LEVEL_DANE || reason == REASON_TLSA_INDETERMINATE ||
+	    reason == REASON_DANE_REQUIRED)
+		d->n.dane_refused[reason]++;
+	else if (reason == REASON_STS_MX_MISMATCH ||
+	    reason == REASON_STS_REQUIRED ||
+	    reason == REASON_STS_DISCOVERY_WAIT ||
+	    (vh->rule != NULL && strcmp(vh->rule, "sts-enforce") == 0))
+		d->n.sts_refused[reason]++;
+}
+
+/* Hosts that DANE and MTA-STS leave out; those that fail by them: conn.c. */
 static void
 count_refused(struct deliver *d, const struct verdict *v)
 {
 	size_t i;
 
 	for (i = 0; i < v->n_hosts; i++)
-		if (!v->hosts[i].attempt &&
-		    (v->hosts[i].reason == REASON_STS_MX_MISMATCH ||
-			v->hosts[i].reason == REASON_STS_REQUIRED ||
-			v->hosts[i].reason == REASON_STS_DISCOVERY_WAIT))
-			d->n.sts_refused[v->hosts[i].reason]++;
+		if (!v->hosts[i].attempt)
+			dest_count_refused(d, &v->hosts[i], v->hosts[i].reason);
 }
 
 /* One word for the destination as a whole, then it goes back. */
@@ -343,7 +354,7 @@ conclude_down(struct dest *dst)
 			host = vh->host->name;
 		} else if (skipped && dest_tls_reason(r)) {
 			reason = r;
-			status = "4.7.5";
+			status = verdict_status(r);
 			host = vh->host->name;
 		}
 		tls = tls || dest_tls_reason(r);
@@ -358,7 +369,8 @@ conclude_down(struct dest *dst)
 		conclude(
 		    dst, DEST_FAILED, REASON_REMOTE_5XX, "5.3.2", text, host);
 	else if (tls)
-		conclude(dst, DEST_DEFER, reason, "4.7.5", text, host);
+		conclude(dst, DEST_DEFER, reason, verdict_status(reason), text,
+		    host);
 	else
 		conclude(dst, DEST_DOWN, reason,
 		    status[0] == '4' ? status : "4.4.1", text, host);
@@ -426,7 +438,7 @@ on_plan(void *arg, struct plan *plan)
 	free(dst->hosts);
 	dst->plan = plan;
 	dst->hosts = hosts;
-	report_policy(plan);
+	report_plan(plan);
 	report_denied(plan);
 	count_refused(dst->d, plan->verdict);
 	if (plan->verdict->outcome != VERDICT_DELIVER) {

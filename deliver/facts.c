@@ -4,8 +4,9 @@
  *
  * Called for each destination and by explain. Asks the resolver: first MX (of
  * the domain, or of each route host that is a name; facts_mx.c), then the
- * addresses of the hosts that may be used (facts_addr.c); and policyd meanwhile,
- * where MTA-STS may apply (facts_sts.c). Never connects to anything, never
+ * addresses of the hosts that may be used (facts_addr.c) and the TLSA records of
+ * each (facts_dane.c); and policyd meanwhile, where MTA-STS may apply
+ * (facts_sts.c). Never connects to anything, never
  * believes a name without looking at it. Bounds: VERDICT_HOSTS_MAX hosts, the
  * first [delivery] max_hosts of which get addresses, ADDRS_PER_HOST each.
  *
@@ -38,10 +39,17 @@ on_answer(void *arg, const struct dns_answer *a)
 	} else {
 		g->ttl_s = 0;
 	}
-	if (l->type == DNS_MX)
+	switch (l->type) {
+	case DNS_MX:
 		facts_on_mx(l, a);
-	else
+		break;
+	case DNS_A:
+	case DNS_AAAA:
 		facts_on_address(l, a);
+		break;
+	default: /* TLSA, and CNAME for it */
+		facts_on_dane(l, a);
+	}
 	free(l);
 	if (g->n_lookups == 0)
 		gather_next_step(g);
@@ -87,7 +95,12 @@ on_closed(uv_handle_t *handle)
 {
 	struct gather *g = handle->data;
 	struct deliver *d = g->d;
+	size_t i;
 
+	for (i = 0; i < g->n_work; i++) {
+		dns_answer_free(g->work[i].a);
+		dns_answer_free(g->work[i].aaaa);
+	}
 	free(g->work);
 	free(g);
 	d->n_closing--;
@@ -136,6 +149,10 @@ conclude(struct gather *g)
 		ttl = PLAN_MIN_S;
 	if (ttl > PLAN_MAX_S)
 		ttl = PLAN_MAX_S;
+	/* records that a certificate must match are not kept past their time
+	 * (RFC 6698, 8.2) */
+	if (ttl > g->records_ttl_s)
+		ttl = g->records_ttl_s > 0 ? g->records_ttl_s : 1;
 	p->until_ms = clock_mono_ms() + (int64_t)ttl * 1000;
 	return verdict_make(&p->set, &p->facts, p->loop, 0, &p->verdict);
 }
@@ -179,7 +196,6 @@ gather_next_step(struct gather *g)
 		if (g->n_lookups > 0)
 			return;
 	}
-	facts_settle_addresses(g);
 	/* a route may lead to ourselves only by mistake; see on_connect() */
 	if (p->facts.via == FACTS_VIA_MX || p->facts.via == FACTS_VIA_IMPLICIT)
 		facts_drop_own(g);
@@ -199,6 +215,7 @@ gather_start(struct deliver *d, struct env *env, const char *domain,
 	g->done = done;
 	g->arg = arg;
 	g->ttl_s = PLAN_MAX_S;
+	g->records_ttl_s = PLAN_MAX_S;
 	LIST_INIT(&g->lookups);
 	g->plan = plan_new(env, domain, gateway);
 	if (g->plan == NULL || uv_timer_init(d->child->loop, &g->timer) < 0) {

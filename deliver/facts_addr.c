@@ -53,8 +53,8 @@ facts_is_denied(struct gather *g, struct host_work *w, const uint8_t *ip,
 	return true;
 }
 
-void
-facts_on_address(struct lookup *l, const struct dns_answer *a)
+static void
+take_addresses(struct lookup *l, const struct dns_answer *a)
 {
 	struct gather *g = l->g;
 	struct host_work *w = &g->work[l->index];
@@ -77,13 +77,71 @@ facts_on_address(struct lookup *l, const struct dns_answer *a)
 
 		if (a->rrs[i].data_len != (v6 ? 16u : 4u) ||
 		    facts_is_denied(g, w, ip, v6, port) ||
-		    !address_usable(ip, v6))
+		    !verdict_usable_address(ip, v6))
 			continue;
 		if (v6 && w->n6 < ADDRS_PER_HOST)
 			facts_set_v6(&w->v6[w->n6++], ip, port);
 		else if (!v6 && w->n4 < ADDRS_PER_HOST)
 			facts_set_v4(&w->v4[w->n4++], ip, port);
 	}
+}
+
+/* All that was asked for one host is in: put the families into the order of
+ * use, and go on with its TLSA records. */
+static void
+settle_host(struct gather *g, size_t i)
+{
+	bool v6_first = g->plan->control->ip_preference == CONF_IP_PREFER_IPV6;
+	struct host_work *w = &g->work[i];
+	struct facts_host *h = &g->hosts[i];
+	size_t first = v6_first ? w->n6 : w->n4, n = w->n4 + w->n6;
+	union conf_addr *all;
+
+	h->denied = w->denied;
+	if (n == 0) {
+		/* one family failing does not fail the host, but then it is not
+		 * known that there is nothing (SMTP-43) */
+		h->addr = w->failed	? FACTS_ADDR_INDETERMINATE
+		    : w->denied != NULL ? FACTS_ADDR_DENIED
+					: FACTS_ADDR_NONE;
+		h->addr_text =
+		    w->why[0] != '\0' ? gather_keep(g, w->why) : "no address";
+		h->tlsa = FACTS_TLSA_NOT_ASKED;
+		return;
+	}
+	all = arena_alloc(g->plan->arena, n * sizeof(all[0]));
+	if (all == NULL) {
+		g->short_of_memory = true;
+		return;
+	}
+	memcpy(all, v6_first ? w->v6 : w->v4, first * sizeof(all[0]));
+	memcpy(all + first, v6_first ? w->v4 : w->v6,
+	    (n - first) * sizeof(all[0]));
+	h->addr = FACTS_ADDR_DATA;
+	h->addr_security = w->security;
+	h->addrs = all;
+	h->n_addrs = n;
+	facts_dane_start(g, i);
+}
+
+/* For DANE, which looks at both answers (DANE-14, DANE-18). */
+static void
+keep_answer(struct gather *g, struct host_work *w, const struct dns_answer *a)
+{
+	if (g->plan->n_dane > 0 &&
+	    dns_answer_dup(a, a->type == DNS_AAAA ? &w->aaaa : &w->a) < 0)
+		g->short_of_memory = true;
+}
+
+void
+facts_on_address(struct lookup *l, const struct dns_answer *a)
+{
+	struct host_work *w = &l->g->work[l->index];
+
+	take_addresses(l, a);
+	keep_answer(l->g, w, a);
+	if (--w->open == 0)
+		settle_host(l->g, l->index);
 }
 
 void
@@ -102,64 +160,27 @@ facts_ask_addresses(struct gather *g)
 		g->n_work = 0;
 		return;
 	}
+	facts_dane_prepare(g);
 	for (i = 0; i < g->n_work; i++) {
 		struct facts_host *h = &g->hosts[i];
 
 		if (h->bad != NULL || h->n_addrs > 0 || h->addr_text != NULL ||
 		    h->denied != NULL)
 			continue; /* no name, a literal, or known to fail */
-		g->work[i].asked = true;
 		g->work[i].security = DNS_SECURE;
+		g->work[i].open = (unsigned)v4 + v6;
+		if (g->plan->n_dane > 0)
+			h->tlsa = FACTS_TLSA_INDETERMINATE;
 		if (v4)
 			gather_ask(g, h->name, DNS_A, i);
 		if (v6)
 			gather_ask(g, h->name, DNS_AAAA, i);
-		if (!v4 && !v6)
-			(void)snprintf(g->work[i].why, sizeof(g->work[i].why),
-			    "the gateway has no source address of the family "
-			    "that ip_preference wants");
-	}
-}
-
-/* Put the families into the order of use. */
-void
-facts_settle_addresses(struct gather *g)
-{
-	bool v6_first = g->plan->control->ip_preference == CONF_IP_PREFER_IPV6;
-	union conf_addr *all;
-	size_t i;
-
-	for (i = 0; i < g->n_work; i++) {
-		struct host_work *w = &g->work[i];
-		struct facts_host *h = &g->hosts[i];
-		size_t first = v6_first ? w->n6 : w->n4;
-
-		if (!w->asked)
+		if (v4 || v6)
 			continue;
-		h->addr = FACTS_ADDR_DATA;
-		h->denied = w->denied;
-		h->n_addrs = w->n4 + w->n6;
-		if (h->n_addrs == 0) {
-			/* one family failing does not fail the host, but then
-			 * it is not known that there is nothing (SMTP-43) */
-			h->addr = w->failed	? FACTS_ADDR_INDETERMINATE
-			    : w->denied != NULL ? FACTS_ADDR_DENIED
-						: FACTS_ADDR_NONE;
-			h->addr_text = w->why[0] != '\0'
-			    ? gather_keep(g, w->why)
-			    : "no address";
-			continue;
-		}
-		h->addr_security = w->security;
-		all = arena_alloc(g->plan->arena, h->n_addrs * sizeof(all[0]));
-		if (all == NULL) {
-			g->short_of_memory = true;
-			return;
-		}
-		memcpy(all, v6_first ? w->v6 : w->v4, first * sizeof(all[0]));
-		memcpy(all + first, v6_first ? w->v4 : w->v6,
-		    (h->n_addrs - first) * sizeof(all[0]));
-		h->addrs = all;
+		(void)snprintf(g->work[i].why, sizeof(g->work[i].why),
+		    "the gateway has no source address of the family that "
+		    "ip_preference wants");
+		settle_host(g, i);
 	}
 }
 

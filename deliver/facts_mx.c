@@ -36,29 +36,16 @@ add_host(struct gather *g, const char *name, uint32_t rank)
 	return h;
 }
 
-/* Why a target cannot be a host, or NULL and its normal form (DNS-08). */
-static const char *
-bad_target(const char *target, char name[DNS_NAME_SIZE])
-{
-	if (target[0] == '\0')
-		return "the MX names no host";
-	if (dns_name_normalise(target, name) < 0)
-		return "the MX is no host name";
-	if (dns_name_is_numeric(name))
-		return "the MX is an address, not a name";
-	if (strcmp(name, "localhost") == 0 || dns_name_under(name, "localhost"))
-		return "the MX is localhost";
-	return NULL;
-}
-
 static void
 add_mx(struct gather *g, const struct dns_rr *rr, uint32_t rank,
     const char *via, uint16_t port)
 {
+	const char *bad = verdict_bad_target(rr->host);
 	char name[DNS_NAME_SIZE];
-	const char *bad = bad_target(rr->host, name);
 	struct facts_host *h;
 
+	if (bad == NULL && dns_name_normalise(rr->host, name) < 0)
+		bad = "the MX is no host name"; /* cannot be */
 	h = add_host(g, gather_keep(g, bad != NULL ? rr->host : name), rank);
 	if (h == NULL)
 		return;
@@ -73,11 +60,14 @@ static void
 on_domain_mx(struct gather *g, const struct dns_answer *a)
 {
 	struct facts *f = &g->plan->facts;
+	char canon[DNS_NAME_SIZE];
 	struct facts_host *h;
 	size_t i;
 
 	f->mx_state = a->state;
 	f->mx_kind = a->kind;
+	if (a->chain && dns_name_normalise(a->canon, canon) == 0)
+		f->canon = gather_keep(g, canon);
 	if (a->state == DNS_INDETERMINATE) {
 		f->mx_text = gather_keep(g, a->reason);
 		return;
@@ -208,7 +198,7 @@ facts_start_literal(struct gather *g)
 		h->denied = work.denied;
 		return;
 	}
-	if (!literal || !address_usable(ip, family == AF_INET6)) {
+	if (!literal || !verdict_usable_address(ip, family == AF_INET6)) {
 		h->bad = "no address that mail can go to";
 		return;
 	}

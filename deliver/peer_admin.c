@@ -43,26 +43,42 @@ admin_send(struct admin_peer *p, uint64_t req_id, struct buf *b, int err)
 
 /* ---- metrics -------------------------------------------------------------------------------- */
 
+/* One row for each reason that a host may be refused for. */
 static void
-put_refused(const struct counters *n, struct ipc_wr *w)
+put_refused(struct ipc_wr *w, const char *name, const char *help,
+    const uint64_t *counts, const enum reason *own, size_t n_own)
 {
-	static const enum reason reasons[] = { REASON_STS_MX_MISMATCH,
-		REASON_STS_REQUIRED, REASON_STS_DISCOVERY_WAIT,
-		REASON_STARTTLS_MISSING, REASON_TLS_HANDSHAKE_FAILED,
-		REASON_CERT_UNTRUSTED, REASON_CERT_EXPIRED,
-		REASON_CERT_NAME_MISMATCH };
+	static const enum reason tls[] = { REASON_STARTTLS_MISSING,
+		REASON_TLS_HANDSHAKE_FAILED, REASON_CERT_UNTRUSTED,
+		REASON_CERT_EXPIRED, REASON_CERT_NAME_MISMATCH };
+	size_t i, n_tls = sizeof(tls) / sizeof(tls[0]);
 	char labels[64];
-	size_t i;
 
-	for (i = 0; i < sizeof(reasons) / sizeof(reasons[0]); i++) {
-		const struct metric m = { "postern_sts_refusals_total", labels,
-			"Hosts not used because of MTA-STS", METRIC_COUNTER,
-			(int64_t)n->sts_refused[reasons[i]] };
+	for (i = 0; i < n_own + n_tls; i++) {
+		enum reason why = i < n_own ? own[i] : tls[i - n_own];
+		const struct metric m = { name, labels, help, METRIC_COUNTER,
+			(int64_t)counts[why] };
 
-		(void)snprintf(labels, sizeof(labels), "reason=\"%s\"",
-		    reason_word(reasons[i]));
+		(void)snprintf(
+		    labels, sizeof(labels), "reason=\"%s\"", reason_word(why));
 		metric_encode(w, &m);
 	}
+}
+
+static void
+put_policies(const struct counters *n, struct ipc_wr *w)
+{
+	static const enum reason sts[] = { REASON_STS_MX_MISMATCH,
+		REASON_STS_REQUIRED, REASON_STS_DISCOVERY_WAIT };
+	static const enum reason dane[] = { REASON_TLSA_INDETERMINATE,
+		REASON_DANE_REQUIRED, REASON_DANE_FAILED };
+
+	put_refused(w, "postern_sts_refusals_total",
+	    "Hosts not used because of MTA-STS", n->sts_refused, sts,
+	    sizeof(sts) / sizeof(sts[0]));
+	put_refused(w, "postern_dane_refusals_total",
+	    "Hosts not used because of DANE", n->dane_refused, dane,
+	    sizeof(dane) / sizeof(dane[0]));
 }
 
 static void
@@ -96,6 +112,7 @@ put_metrics(struct deliver *d, struct ipc_wr *w)
 		C("delivery_tls_total", "result=\"clear\"", "Outbound sessions by TLS", n->clear),
 		C("delivery_tls_total", "result=\"handshake_failed\"", "Outbound sessions by TLS", n->tls_failed),
 		C("delivery_tls_total", "result=\"verify_failed\"", "Outbound sessions by TLS", n->verify_failed),
+		C("delivery_dane_total", "", "Outbound sessions whose certificate a TLSA record matched", n->dane_ok),
 		C("delivery_sts_testing_failures_total", "", "Outbound sessions that a policy in mode testing would have refused", n->testing_failures),
 		C("delivery_tls_handshakes_total", "resumed=\"no\"", "Handshakes by resumption", tls.full),
 		C("delivery_tls_handshakes_total", "resumed=\"yes\"", "Handshakes by resumption", tls.resumed),
@@ -115,7 +132,7 @@ put_metrics(struct deliver *d, struct ipc_wr *w)
 #undef G
 	for (i = 0; i < sizeof(all) / sizeof(all[0]); i++)
 		metric_encode(w, &all[i]);
-	put_refused(n, w);
+	put_policies(n, w);
 }
 
 static int

@@ -22,9 +22,14 @@ plan_ref(struct plan *p)
 void
 plan_unref(struct plan *p)
 {
+	size_t i;
+
 	if (p == NULL || --p->refs > 0)
 		return;
 	verdict_free(p->verdict);
+	for (i = 0; i < p->n_dane; i++)
+		dane_host_done(&p->dane[i]);
+	free(p->dane);
 	arena_free(p->arena);
 	env_unref(p->env);
 	free(p);

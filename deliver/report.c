@@ -62,38 +62,6 @@ report_close(const struct conn *c)
 }
 
 void
-report_policy(const struct plan *plan)
-{
-	const struct facts_sts_policy *p = &plan->facts.sts;
-	const struct verdict *v = plan->verdict;
-	struct log_fields f = { .domain = plan->domain, .policy_id = p->id };
-	bool testing = p->mode == FACTS_STS_TESTING;
-	char list[200];
-	size_t i;
-
-	if (p->state != FACTS_STS_POLICY || p->mode == FACTS_STS_MODE_NONE)
-		return;
-	log_event(LOG_INFO, "sts_applied", &f,
-	    "Applying MTA-STS policy for the domain (%s)", plan->domain);
-	for (i = 0; i < v->n_hosts; i++) {
-		const char *host = v->hosts[i].host->name;
-
-		if (verdict_listed(p, host) != NULL ||
-		    (!testing && v->hosts[i].reason != REASON_STS_MX_MISMATCH))
-			continue;
-		f.host = host;
-		f.reason = reason_word(REASON_STS_MX_MISMATCH);
-		log_event(LOG_INFO, "sts_mx_mismatch", &f,
-		    testing ? "MTA-STS policy for the domain (%s) testing: "
-			      "would have failed: does not list %s (lists %s)"
-			    : "MTA-STS policy for the domain (%s) does not "
-			      "list %s: skipped (lists %s)",
-		    plan->domain, LOG_Q(host),
-		    verdict_patterns(p, list, sizeof(list)));
-	}
-}
-
-void
 report_denied(const struct plan *plan)
 {
 	const struct verdict *v = plan->verdict;
@@ -117,33 +85,6 @@ report_denied(const struct plan *plan)
 	}
 }
 
-void
-report_shadow(const struct conn *c, enum reason why, const char *text)
-{
-	struct log_fields f = conn_fields(c);
-
-	f.policy_id = c->plan->facts.sts.id;
-	f.reason = reason_word(why);
-	log_event(LOG_INFO, "sts_testing_failed", &f,
-	    "MTA-STS policy for the domain (%s) testing: would have failed: "
-	    "DCID %llu %s: %s: %s",
-	    c->plan->domain, (unsigned long long)c->dcid, f.host,
-	    reason_word(why), LOG_Q(text));
-}
-
-/* Under a policy in force the names asked for are the host's. */
-static void
-report_policy_met(const struct conn *c, const struct verdict_host *vh)
-{
-	struct log_fields f = conn_fields(c);
-
-	if (strcmp(vh->rule, "sts-enforce") != 0)
-		return;
-	f.policy_id = c->plan->facts.sts.id;
-	log_event(LOG_INFO, "sts_success", &f,
-	    "MTA-STS policy for the domain (%s) Successful.", c->plan->domain);
-}
-
 /* Strength in the sense of the line: what was proven, by which rule. */
 void
 report_tls(const struct conn *c, const struct verdict_host *vh,
@@ -151,12 +92,16 @@ report_tls(const struct conn *c, const struct verdict_host *vh,
 {
 	struct log_fields f = conn_fields(c);
 	enum verdict_level proven = verdict_proven(&c->proof);
-	char name[DNS_NAME_SIZE + 8] = "";
+	bool named = c->proof.n_names > 0 &&
+	    (c->proof.trusted || (c->proof.dane && c->dane[0] == '2'));
+	char name[DNS_NAME_SIZE + 8] = "", record[sizeof(c->dane) + 8] = "";
 	const char *unverified = "";
 
 	if (proven == LEVEL_ENCRYPT && vh->record)
 		unverified = " unverified";
-	if (c->proof.trusted && c->proof.n_names > 0)
+	if (c->proof.dane && c->dane[0] != '\0')
+		(void)snprintf(record, sizeof(record), " record %s", c->dane);
+	if (named)
 		(void)snprintf(
 		    name, sizeof(name), " name %s", c->proof.names[0]);
 	f.level_wanted = verdict_level_name(vh->level);
@@ -168,12 +113,12 @@ report_tls(const struct conn *c, const struct verdict_host *vh,
 	if (weak != REASON_NONE)
 		f.reason = reason_word(weak);
 	log_event(LOG_INFO, "tls_success", &f,
-	    "DCID %llu TLS success protocol %s cipher %s for %s level %s%s%s "
+	    "DCID %llu TLS success protocol %s cipher %s for %s level %s%s%s%s "
 	    "rule %s%s",
 	    (unsigned long long)c->dcid, protocol, cipher, c->plan->domain,
-	    verdict_level_name(proven), unverified, name, vh->rule,
+	    verdict_level_name(proven), unverified, record, name, vh->rule,
 	    c->resumed ? " resumed" : "");
-	report_policy_met(c, vh);
+	report_met(c, vh);
 }
 
 void
@@ -186,6 +131,8 @@ report_tls_refused(const struct conn *c, enum reason reason, const char *text)
 	f.level_proven = verdict_level_name(verdict_proven(&c->proof));
 	f.rule = vh->rule;
 	f.reason = reason_word(reason);
+	if (vh->level == LEVEL_DANE)
+		report_dane_failed(c->plan, vh, text);
 	switch (reason) {
 	case REASON_CERT_NAME_MISMATCH:
 		log_event(LOG_INFO, "tls_refused", &f,

@@ -195,11 +195,16 @@ row_dane(struct row *r)
 		note(r, false, "dane-none", "dane", "DANE is switched off");
 		return true;
 	}
-	if (h->tlsa == FACTS_TLSA_INDETERMINATE) {
+	/* that nobody asked is a fault of ours, and as good as no answer */
+	if (h->tlsa == FACTS_TLSA_INDETERMINATE ||
+	    h->tlsa == FACTS_TLSA_NOT_ASKED) {
+		const char *why = h->tlsa == FACTS_TLSA_NOT_ASKED
+		    ? "they were not asked for"
+		    : h->tlsa_text;
+
 		note(r, true, "dane-indeterminate", "RFC 7672 2.2",
 		    "whether %s has TLSA records could not be found out%s%s",
-		    h->name, h->tlsa_text != NULL ? ": " : "",
-		    h->tlsa_text != NULL ? h->tlsa_text : "");
+		    h->name, why != NULL ? ": " : "", why != NULL ? why : "");
 		skip(r, REASON_TLSA_INDETERMINATE);
 		return false;
 	}
@@ -231,8 +236,7 @@ row_dane(struct row *r)
 		return true;
 	}
 	note(r, false, "dane-absent", "RFC 7672 2.2", "%s",
-	    h->tlsa == FACTS_TLSA_NOT_ASKED ? "TLSA records were not asked for"
-		: h->tlsa == FACTS_TLSA_ABSENT
+	    h->tlsa == FACTS_TLSA_ABSENT
 		? "securely, there is no TLSA record"
 		: "the host or its TLSA answer is not secure");
 	return true;

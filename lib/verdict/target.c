@@ -24,9 +24,11 @@ verdict_bad_target(const char *target)
 bool
 verdict_usable_address(const uint8_t *ip, bool v6)
 {
-	static const uint8_t zero[16];
+	static const uint8_t zero[16], mapped[12] = { [10] = 0xff, 0xff };
 
 	if (v6)
-		return memcmp(ip, zero, 16) != 0 && ip[0] != 0xff;
+		return memcmp(ip, zero, 16) != 0 && ip[0] != 0xff &&
+		    (ip[0] != 0xfe || (ip[1] & 0xc0) != 0x80) &&
+		    memcmp(ip, mapped, 12) != 0;
 	return ip[0] != 0 && ip[0] < 224;
 }

@@ -149,8 +149,8 @@ judge_domain(const struct facts *f, bool loop, struct verdict *v)
 	return true;
 }
 
-static const char *
-status_of(enum reason reason)
+const char *
+verdict_status(enum reason reason)
 {
 	switch (reason) {
 	case REASON_DNS_INDETERMINATE:
@@ -206,7 +206,8 @@ conclude_none(const struct facts *f, struct verdict *v)
 		/* none got as far as TLS (RFC 8689, 4.2.1; tls-policy 7) */
 		conclude(v, VERDICT_FAIL, best, "5.7.10", "%s", text);
 	else
-		conclude(v, VERDICT_DEFER, best, status_of(best), "%s", text);
+		conclude(
+		    v, VERDICT_DEFER, best, verdict_status(best), "%s", text);
 }
 
 int

@@ -130,8 +130,9 @@ struct facts {
  * NULL. Static text. */
 const char *verdict_bad_target(const char *target);
 
-/* False for addresses at which nothing listens for mail of others: unspecified,
- * multicast, broadcast. 4 or 16 bytes. */
+/* False for addresses at which nobody listens for mail of others: unspecified,
+ * multicast, broadcast, link-local without a link, or an IPv4 address in IPv6
+ * clothes, which would go round what is said of either family. 4 or 16 bytes. */
 bool verdict_usable_address(const uint8_t *ip, bool v6);
 
 /* ---- settings -------------------------------------------------------------- */
@@ -230,6 +231,10 @@ bool verdict_order_hosts(
 int verdict_make(const struct verdict_settings *set, const struct facts *facts,
     bool loop, uint32_t msg_flags, struct verdict **ret_verdict);
 void verdict_free(struct verdict *v);
+
+/* The status code of a destination that waits for this reason: "4.4.3" where
+ * something could not be found out, "4.7.5" for what a policy demands. Static. */
+const char *verdict_status(enum reason reason);
 
 /* ---- what a connection proved ------------------------------------------------ */
 

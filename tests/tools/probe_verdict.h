@@ -237,7 +237,7 @@ pv_host(struct pv *p, json_t *in, size_t at)
 	    (enum dns_state)pv_word(p, in, "security", pv_state, DNS_INSECURE);
 	tlsa = json_object_get(in, "tlsa");
 	h->tlsa = (enum facts_tlsa)pv_word(
-	    p, tlsa, "state", pv_tlsa_state, FACTS_TLSA_NOT_ASKED);
+	    p, tlsa, "state", pv_tlsa_state, FACTS_TLSA_INSECURE);
 	list = pv_list(p, tlsa, "records", PV_TLSA);
 	h->tlsa_rrs = p->tlsa[at];
 	h->n_tlsa_rrs = list == NULL ? 0 : json_array_size(list);

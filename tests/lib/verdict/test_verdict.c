@@ -30,7 +30,7 @@ host(const char *name, uint32_t rank, uint32_t shuffle)
 		.addr_security = DNS_INSECURE,
 		.addrs = &v4,
 		.n_addrs = 1,
-		.tlsa = FACTS_TLSA_NOT_ASKED };
+		.tlsa = FACTS_TLSA_INSECURE };
 
 	return h;
 }
@@ -220,7 +220,7 @@ static const struct {
 #define MAND  CONF_DANE_MANDATORY
 #define ON    CONF_STS_ON
 #define MX    FACTS_VIA_MX
-#define NA    FACTS_TLSA_NOT_ASKED
+#define NA    FACTS_TLSA_INSECURE
 #define NOPOL FACTS_STS_NOT_ASKED, FACTS_STS_ENFORCE, NULL
 #define ENF   FACTS_STS_POLICY, FACTS_STS_ENFORCE
 	/* row 12, the six modes */
@@ -338,6 +338,9 @@ static const struct {
 	{ "unusable TLSA and STS enforce", CONF_TLS_PREFERRED, OPP, ON, MX,
 	    DNS_SECURE, FACTS_TLSA_UNUSABLE, ENF, pattern_mx1, 0, true,
 	    LEVEL_VERIFY, 0, "sts-enforce", 1 },
+	{ "nobody asked for TLSA", CONF_TLS_PREFERRED, OPP, ON, MX, DNS_SECURE,
+	    FACTS_TLSA_NOT_ASKED, NOPOL, 0, false, 0, REASON_TLSA_INDETERMINATE,
+	    "dane-indeterminate", 0 },
 	{ "DANE off", CONF_TLS_PREFERRED, CONF_DANE_NONE, ON, MX, DNS_SECURE,
 	    FACTS_TLSA_INDETERMINATE, NOPOL, 0, true, LEVEL_OPPORTUNISTIC, 0,
 	    "tls-preferred", 0 },
