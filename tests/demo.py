@@ -184,6 +184,85 @@ def tour_sts(t):
     t.step("… and the policy still holds", "bob@moving.test", m.deferred("starttls-missing", new))
 
 
+class Dane:
+    """A signed domain whose mail hosts have TLSA records."""
+
+    def __init__(self, t, name):
+        self.t, self.name = t, name
+        self.zone = t.w.zone(name, signed=True)
+
+    def host(self, label, preference=10, kind="self-signed", record=None):
+        """A mail host with a certificate of this kind, and the record that matches it, or another one."""
+        rx = self.t.w.mx("%s.%s" % (label, self.name))
+        cert = self.t.w.ca.issue(rx.host, kind)
+        rx.script(cert=cert)
+        self.zone.mx(preference, rx).tlsa(rx.host, record or cert)
+        return rx
+
+    def matched(self, rx):
+        """Delivered there, by a record that the log names."""
+        def check(mid):
+            rx.wait_messages(1, 30)
+            self.t.node.wait_done(mid, 30)
+            line = self.t.node.wait_log(r"TLS success .* for %s level dane" % re.escape(self.name))[-1]
+            self.agrees("attempt", rx)
+            return "delivered to %s%s" % (rx.host, line[line.index(" level"):])
+        return check
+
+    def deferred(self, reason, *hosts):
+        def check(mid):
+            node = self.t.node
+            line = node.wait_log(r"Destination %s is down \(%s" % (re.escape(self.name), reason), 30)[0]
+            if any(rx.attempts for rx in hosts):
+                raise WorldError("it was sent all the same")
+            node.ctl("removemessage", mid)
+            return "deferred: " + line[line.index("(") + 1:line.rindex("): next attempt")]
+        return check
+
+    def agrees(self, verdict, rx):
+        """explain says of the host what was done with it."""
+        hosts = self.t.node.ctl("explain", "bob@" + self.name, want=None)["hosts"]
+        said = next(h for h in hosts if h["host"] == rx.host)["verdict"]
+        if said != verdict:
+            raise WorldError("explain says %r of %s" % (said, rx.host))
+
+
+def tour_dane(t):
+    """DANE: a match, a mismatch, doubt, precedence over MTA-STS, a demand that nothing meets."""
+    w, no_match = t.w, "3 1 1 " + "ab" * 32
+    ee, wrong, doubt = Dane(t, "dane.test"), Dane(t, "wrong.test"), Dane(t, "doubt.test")
+    both, bare = Dane(t, "both.test"), w.mx("mx1.bare.test")
+    match = ee.host("mx1", kind="expired")
+    other = wrong.host("mx1", kind="valid", record=no_match)
+    first, second = doubt.host("mx1"), doubt.host("mx2", 20)
+    doubt.zone.fault("servfail", "_%d._tcp.%s." % (w.port, first.host), "TLSA")
+    own = both.host("mx1")
+    ph = PolicyHost(w.ca, both.name, w.block.host(), w.port, policy(mx=["elsewhere.test"]), w.signal)
+    w.others.append(ph)
+    both.zone.a("mta-sts", ph.address).txt("_mta-sts", "v=STSv1; id=1;")
+    must = Dane(t, "must.test")
+    must.zone.mx(10, bare)
+    w.zone("bare.test").host(bare)
+    w.commit()
+    t.step("DANE: self-signed, expired, matches", "bob@dane.test", ee.matched(match))
+    t.step("DANE: the certificate is another", "bob@wrong.test", wrong.deferred("dane-failed", other))
+
+    def passed_over(mid):
+        out = doubt.matched(second)(mid)
+        doubt.agrees("skip", first)
+        if first.conns:
+            raise WorldError("the host in doubt was connected to")
+        return out
+    t.step("DANE: doubt skips a host", "bob@doubt.test", passed_over)
+
+    def superseded(mid):
+        out = both.matched(own)(mid)
+        line = t.node.wait_log(r"policy for the domain \(both\.test\) does not list")[0]
+        return out + "; policy" + line[line.index(" does not"):]
+    t.step("DANE wins over MTA-STS", "bob@both.test", superseded)
+    t.step("DANE demanded, none published", "bob@must.test", must.deferred("dane-required", bare))
+
+
 def tour(t):
     w = t.w
     tls, grey = w.mx("mx1.tls.test"), w.mx("mx1.grey.test", greylist(1))
@@ -204,7 +283,8 @@ def tour(t):
         no_postfix = str(e)
     t.node = w.postern(settings={
         "delivery": {"idle": "1s"}, "queue": {"host_down_retry": "2s", "host_down_max_retry": "2s"},
-        "mta-sts": {"policy_host_allow": "127.0.0.0/8", "port": str(w.port), "fetch_timeout": "5s"}}).start()
+        "mta-sts": {"policy_host_allow": "127.0.0.0/8", "port": str(w.port), "fetch_timeout": "5s"}},
+        destinations={"must.test": {"dane": "mandatory"}}).start()
     print("Postern listens on %s port %d; its world is 127.%d.0.0/16\n" % (*t.node.smtp, w.block.n))
 
     t.step("delivered over TLS", "bob@tls.test", t.delivered(tls, protocol="TLSv1.3"),
@@ -246,6 +326,7 @@ def tour(t):
         t.step("Postfix as receiver", "bob@postfix.test", in_postfix)
 
     tour_sts(t)
+    tour_dane(t)
     t.node.wait_empty()
     left, right, m = t.node.conservation()
     print("\nrecipients: %d accepted + %d generated = %d delivered + %d bounced + %d expired + %d removed "
