@@ -140,6 +140,7 @@ class Bench:
             after[0] - cpu[0] if group else 0)
         out["others_cpu"] = max(0, busy_now[0] - busy[0] - known) / max(
             0.01, busy_now[1] - busy[1])
+        out["world_cpu_ms"] = sum(now[:2]) * 1e3 / n - sum(children[:2]) * 1e3 / n
         out["source_cpu_ms"] = (now.children_user + now.children_system -
                                 children.children_user - children.children_system) * 1e3 / n
         out["sink_cpu_ms"] = (sink.cpu() - sink_cpu) * 1e3 / n
@@ -349,6 +350,8 @@ def arguments():
     p.add_argument("--full", action="store_true", help="all twelve cells, about 20 minutes")
     p.add_argument("--mx", action="store_true",
                    help="Postern by MX and by route; Postfix cannot use a private resolver")
+    p.add_argument("--sts", action="store_true",
+                   help="what MTA-STS costs (sts.py): about ten minutes, and nothing else is run")
     p.add_argument("--cell", action="append", help="only this cell, as " + HEADLINE)
     p.add_argument("--system", action="append", choices=["direct", "postern", "postfix"])
     p.add_argument("--rounds", type=int)
@@ -376,6 +379,9 @@ def main():
         print("no directory on a disk: set TMPDIR")
         return 2
     os.environ["TMPDIR"] = disk
+    if args.sts:
+        return subprocess.call([sys.executable, os.path.join(ROOT, "tests", "bench", "sts.py"),
+                                "--rounds", str(args.rounds or 5), "--sessions", str(args.sessions)])
     with World() as world:
         bench = Bench(world, args)
         try:

@@ -16,6 +16,7 @@
 
 #include "lib/base/err.h"
 #include "policyd/store.h"
+#include "policyd/store_db.h"
 
 enum {
 	LOOKUPS = 200000,
@@ -58,9 +59,9 @@ static struct store *
 open_store(uv_loop_t *loop, const char *dir, uint32_t max)
 {
 	struct store *st;
-	int64_t clock_s;
+	struct store_clock clock;
 	char err[4200];
-	int r = store_open(loop, dir, max, &st, &clock_s, err, sizeof(err));
+	int r = store_open(loop, dir, max, &st, &clock, err, sizeof(err));
 
 	if (r < 0)
 		die(err, r);
