@@ -16,10 +16,12 @@
 #include "lib/log/log.h"
 #include "lib/proc/child.h"
 #include "policyd/policyd.h"
+#include "policyd/store_db.h"
 
 enum {
 	TICK_MS = 1000,
-	DUE_BATCH = 256 /* more than can be busy with hosts that hang */
+	DUE_BATCH = 256,      /* more than can be busy with hosts that hang */
+	CLOCK_AHEAD_S = 3600, /* of the store's clock: worth a line */
 };
 
 int64_t
@@ -141,7 +143,7 @@ on_tick(uv_timer_t *t)
 static int
 open_store(struct child *c, struct app *app)
 {
-	int64_t stored_s = 0;
+	struct store_clock stored = { 0, 0 };
 	char err[4200];
 	int r, back;
 
@@ -154,15 +156,21 @@ open_store(struct child *c, struct app *app)
 	r = child_as_user(c);
 	if (r == 0) {
 		r = store_open(c->loop, c->dir_path,
-		    c->conf->mta_sts.max_policies, &app->store, &stored_s, err,
+		    c->conf->mta_sts.max_policies, &app->store, &stored, err,
 		    sizeof(err));
 		if (r < 0)
 			log_event(LOG_CRITICAL, "store_open", NULL,
 			    "MTA-STS store: %s", err);
 	}
 	back = child_as_root(c);
-	policy_clock_init(
-	    &app->clock, stored_s, clock_now_s(), clock_mono_ms());
+	policy_clock_init(&app->clock, stored.stored_s, stored.wall_s,
+	    clock_now_s(), clock_mono_ms());
+	if (r == 0 && app_now_s(app) - clock_now_s() > CLOCK_AHEAD_S)
+		log_warn("sts_clock",
+		    "MTA-STS store: its clock is %lld s ahead of the system's, "
+		    "which was wrong then or is now; policies age by the "
+		    "former",
+		    (long long)(app_now_s(app) - clock_now_s()));
 	return r < 0 ? r : back;
 }
 

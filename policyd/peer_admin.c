@@ -148,6 +148,9 @@ metrics(struct app *app, struct buf *doc)
 		}
 	put(&w, "postern_sts_evicted_total", "",
 	    "Policies pushed out by max_policies", METRIC_COUNTER, ss.evicted);
+	put(&w, "postern_sts_store_refused_total", "",
+	    "New policies not stored, as all that are have been used lately",
+	    METRIC_COUNTER, ss.refused);
 	put(&w, "postern_sts_can_fetch", "",
 	    "1 when there are CA certificates to judge policy hosts by",
 	    METRIC_GAUGE, sts_fetcher_can(app->fetcher));
@@ -302,6 +305,7 @@ sts_show(struct app *app, const char *domain, struct buf *doc)
 	json_put_str(&j, "last_error", rec.error[0] != '\0' ? rec.error : NULL);
 	put_patterns(&j, rec.policy.list, rec.policy.list_len);
 	json_put_strn(&j, "text", rec.text, rec.text_len);
+	json_put_bool(&j, "text_truncated", rec.text_len >= RECORD_TEXT_MAX);
 	json_put_end_obj(&j);
 	record_done(&rec);
 	return j.err;

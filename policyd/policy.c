@@ -45,6 +45,7 @@ struct policy_entry {
 	int64_t place_ms;	  /* since when it waits */
 	/* longer */
 	bool held;    /* rec could not be saved: memory has it */
+	bool full;    /* as there was no room: others are worth as much */
 	bool damaged; /* there was a policy: its record was dropped */
 	bool grace;   /* in doubt since grace_ms */
 	bool grace_told;
@@ -76,9 +77,13 @@ static void fetch_next(struct policy *p);
  */
 
 void
-policy_clock_init(
-    struct policy_clock *c, int64_t stored_s, int64_t wall_s, int64_t mono_ms)
+policy_clock_init(struct policy_clock *c, int64_t stored_s,
+    int64_t stored_wall_s, int64_t wall_s, int64_t mono_ms)
 {
+	/* a wall clock that was ahead once leaves ours ahead for good; it still
+	 * has to go while nobody runs, or each restart would lengthen lives */
+	if (stored_s > 0 && stored_wall_s > 0 && wall_s > stored_wall_s)
+		stored_s += wall_s - stored_wall_s;
 	c->now_s = stored_s > wall_s ? stored_s : wall_s;
 	c->at_ms = mono_ms;
 }
@@ -134,7 +139,7 @@ rec_drop(struct policy_entry *e)
 {
 	if (e->have)
 		record_done(&e->rec);
-	e->have = e->held = false;
+	e->have = e->held = e->full = false;
 }
 
 static void
@@ -163,7 +168,7 @@ dispensable(struct policy *p)
 	int n = 0;
 
 	TAILQ_FOREACH(e, &p->idle, order)
-		if (!e->held && !e->damaged)
+		if ((!e->held || e->full) && !e->damaged)
 			return e;
 		else if (++n == 64)
 			break;
@@ -671,15 +676,18 @@ round_begin(struct policy_entry *e)
 static int
 take_fetched(struct policy_entry *e, struct sts_fetch_result *res)
 {
+	/* for people; what counts is the parsed form */
+	size_t text_len =
+	    res->text_len > RECORD_TEXT_MAX ? RECORD_TEXT_MAX : res->text_len;
 	char old_id[STS_ID_MAX + 1] = "", *text;
 	struct policy *p = e->p;
 	int64_t used = now_s(p);
 
-	text = malloc(res->text_len > 0 ? res->text_len : 1);
+	text = malloc(text_len > 0 ? text_len : 1);
 	if (text == NULL)
 		return -ENOMEM;
-	if (res->text_len > 0)
-		memcpy(text, res->text, res->text_len);
+	if (text_len > 0)
+		memcpy(text, res->text, text_len);
 	if (e->have) {
 		memcpy(old_id, e->rec.id, sizeof(old_id));
 		if (e->refresh)
@@ -698,7 +706,7 @@ take_fetched(struct policy_entry *e, struct sts_fetch_result *res)
 	e->rec.policy = res->policy;
 	memset(&res->policy, 0, sizeof(res->policy)); /* ours now */
 	e->rec.text = text;
-	e->rec.text_len = res->text_len;
+	e->rec.text_len = text_len;
 	e->rec.refresh_s = refresh_time(p, &e->rec);
 	e->fail_id[0] = '\0';
 	e->damaged = e->grace = false;
@@ -744,6 +752,7 @@ policy_on_saved(struct policy *p, const char *domain, int result)
 		tell(e, EVENT_SAVE_FAILED, err_str(result));
 	/* then memory holds it as long as it can */
 	e->held = result < 0;
+	e->full = result == PE_FULL;
 	answer_policy(e, POLICY_FROM_FETCH, "");
 }
 

@@ -146,13 +146,13 @@ void policy_stats(const struct policy *p, struct policy_stats *ret);
 /*
  * Unix time that never goes back, whatever the wall clock does: lifetimes are
  * never lengthened by a jump (STS-40). Start with the latest time that was
- * stored.
+ * stored, and what the wall clock said then (0: not known).
  */
 struct policy_clock {
 	int64_t now_s, at_ms;
 };
-void policy_clock_init(
-    struct policy_clock *c, int64_t stored_s, int64_t wall_s, int64_t mono_ms);
+void policy_clock_init(struct policy_clock *c, int64_t stored_s,
+    int64_t stored_wall_s, int64_t wall_s, int64_t mono_ms);
 int64_t policy_clock_now(
     struct policy_clock *c, int64_t wall_s, int64_t mono_ms);
 

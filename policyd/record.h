@@ -18,7 +18,8 @@ struct buf;
 
 enum {
 	RECORD_ERROR_SIZE = 256,
-	RECORD_MAX = 160 * 1024, /* bytes of an encoded record */
+	RECORD_TEXT_MAX = 4096, /* of the text as fetched are kept */
+	RECORD_MAX = 80 * 1024, /* bytes of an encoded record */
 };
 
 struct policy_record {
@@ -30,7 +31,7 @@ struct policy_record {
 	uint32_t failures; /* refreshes that failed since fetched_s */
 	char error[RECORD_ERROR_SIZE]; /* of the last one, or "" */
 	struct sts_policy policy;      /* owned */
-	char *text;		       /* as fetched; owned */
+	char *text;		       /* as fetched, its beginning; owned */
 	size_t text_len;
 };
 

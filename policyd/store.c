@@ -1,15 +1,10 @@
 /*
- * store.c - the LMDB environment of policies and its writing thread.
+ * store.c - the policy store: reads on the loop, jobs for its writing thread.
  *
- * Databases: `policy` (domain -> record), `due` (time, domain -> nothing) and
- * one `used` per mode (time, domain -> nothing), so that both the next refresh
- * and the next victim are one cursor step away. The indices may name what is
- * not there (after a damaged record); whoever meets such a key removes it.
- *
- * On disk: LMDB's default durability, a commit returns when it is synced; a
- * crash at any moment leaves the state of the last commit. Never logs. The
- * thread never touches anything but the queue of jobs under its mutex and its
- * own transactions. Sources: lmdb.h (caveats).
+ * What a write changes is store_db.c's. On disk: LMDB's default durability, a
+ * commit returns when it is synced; a crash at any moment leaves the state of
+ * the last commit. Never logs. The thread never touches anything but the queue
+ * of jobs under its mutex and its own transactions. Sources: lmdb.h (caveats).
  */
 #include "policyd/store.h"
 
@@ -23,19 +18,11 @@
 #include <sys/queue.h>
 
 #include "lib/base/buf.h"
+#include "lib/base/clock.h"
 #include "lib/base/err.h"
+#include "policyd/store_db.h"
 
-enum {
-	FORMAT = 1,
-	MODES = STS_MODE_ENFORCE + 1,
-	EVICT_BATCH = 64, /* at most in one job */
-	BATCH_MAX = 1000,
-	TIME_LEN = 8,
-	KEY_SIZE = TIME_LEN + DNS_NAME_SIZE,
-	MAP_PER_POLICY = 4096, /* with its index entries; text is short */
-};
-
-#define MAP_MIN ((size_t)64 << 20)
+enum { BATCH_MAX = 1000 };
 
 enum job_kind { JOB_PUT, JOB_DELETE, JOB_DROP_DUE };
 
@@ -52,8 +39,7 @@ struct job {
 STAILQ_HEAD(job_list, job);
 
 struct store {
-	MDB_env *env;
-	MDB_dbi meta, policy, due, age, used[MODES];
+	struct store_db db;
 	MDB_txn *read_txn; /* reset between reads */
 	uv_async_t async;
 	pthread_t thread;
@@ -64,312 +50,92 @@ struct store {
 	struct job_list todo, finished;
 	size_t n_todo;
 	uint32_t max;
-	uint64_t evicted, write_errors, commits;
+	uint64_t evicted, refused, write_errors, commits;
+};
+
+/* ---- the thread ---------------------------------------------------------------
+ */
+
+struct batch {
+	uint32_t max;
+	size_t evicted, refused;
 };
 
 static int
-err_of(int rc)
+run_job(struct store *st, MDB_txn *txn, struct job *j, struct batch *b)
 {
-	switch (rc) {
-	case 0:
-		return 0;
-	case MDB_NOTFOUND:
-		return PE_NOT_FOUND;
-	case MDB_MAP_FULL:
-		return PE_FULL;
-	case MDB_CORRUPTED:
-	case MDB_PAGE_NOTFOUND:
-	case MDB_INVALID:
-	case MDB_VERSION_MISMATCH:
-	case MDB_BAD_VALSIZE:
-		return PE_CORRUPT;
-	default:
-		return rc > 0 ? -rc : -EIO;
-	}
-}
-
-static MDB_val
-text_val(const char *text)
-{
-	MDB_val v = { strlen(text), (void *)(uintptr_t)text };
-
-	return v;
-}
-
-/* Big-endian, so that keys sort by time. Times before 1970 count as 0. */
-static MDB_val
-time_key(uint8_t buf[KEY_SIZE], int64_t time_s, const char *domain)
-{
-	uint64_t t = time_s > 0 ? (uint64_t)time_s : 0;
-	size_t len = strlen(domain), i;
-	MDB_val v = { TIME_LEN + len, buf };
-
-	for (i = 0; i < TIME_LEN; i++)
-		buf[i] = (uint8_t)(t >> (8 * (TIME_LEN - 1 - i)));
-	memcpy(buf + TIME_LEN, domain, len);
-	return v;
-}
-
-static uint64_t
-key_time(const MDB_val *key)
-{
-	const uint8_t *p = key->mv_data;
-	uint64_t t = 0;
-	size_t i;
-
-	for (i = 0; i < TIME_LEN; i++)
-		t = t << 8 | p[i];
-	return t;
-}
-
-/* False: not one of our keys. */
-static bool
-key_domain(const MDB_val *key, size_t skip, char ret[DNS_NAME_SIZE])
-{
-	size_t len;
-
-	if (key->mv_size <= skip || key->mv_size - skip >= DNS_NAME_SIZE)
-		return false;
-	len = key->mv_size - skip;
-	memcpy(ret, (const uint8_t *)key->mv_data + skip, len);
-	ret[len] = '\0';
-	return true;
-}
-
-/* ---- inside a write transaction ---------------------------------------------
- */
-
-static int
-del(MDB_txn *txn, MDB_dbi dbi, MDB_val *key)
-{
-	int rc = mdb_del(txn, dbi, key, NULL);
-
-	return rc == MDB_NOTFOUND ? 0 : err_of(rc);
-}
-
-/* Take the record of a domain and its index entries away. */
-static int
-erase(struct store *st, MDB_txn *txn, const char *domain)
-{
-	struct policy_record old;
-	MDB_val key = text_val(domain), val, k;
-	uint8_t buf[KEY_SIZE];
+	MDB_val bytes;
 	int r;
 
-	r = err_of(mdb_get(txn, st->policy, &key, &val));
-	if (r == PE_NOT_FOUND)
-		return 0;
-	if (r < 0)
-		return r;
-	r = record_decode(domain, val.mv_data, val.mv_size, &old);
-	if (r == 0) {
-		k = time_key(buf, old.refresh_s, domain);
-		r = del(txn, st->due, &k);
-		if (r == 0) {
-			k = time_key(buf, old.used_s, domain);
-			r = del(txn, st->used[old.policy.mode], &k);
-		}
-		if (r == 0)
-			r = err_of(age_count(txn, st->age, &old, -1));
-		record_done(&old);
-	} else if (r == PE_CORRUPT) {
-		r = 0; /* its index entries are found by whoever meets them */
-	}
-	return r < 0 ? r : del(txn, st->policy, &key);
-}
-
-/* The least valuable record of a mode. 1, 0 when there is none, or an error. */
-static int
-evict_one(struct store *st, MDB_txn *txn, MDB_dbi used)
-{
-	char domain[DNS_NAME_SIZE];
-	MDB_cursor *cur;
-	MDB_val key, val;
-	int r, r2;
-
-	r = err_of(mdb_cursor_open(txn, used, &cur));
-	if (r < 0)
-		return r;
-	r = err_of(mdb_cursor_get(cur, &key, &val, MDB_FIRST));
-	if (r == 0) {
-		if (!key_domain(&key, TIME_LEN, domain))
-			domain[0] = '\0';
-		/* first, as erase() may not find this key in the record */
-		r = err_of(mdb_cursor_del(cur, 0));
-	}
-	mdb_cursor_close(cur);
-	if (r == PE_NOT_FOUND)
-		return 0;
-	if (r < 0 || domain[0] == '\0')
-		return r < 0 ? r : 1;
-	r2 = erase(st, txn, domain);
-	return r2 < 0 ? r2 : 1;
-}
-
-/* How many are there? */
-static size_t
-entries(MDB_txn *txn, MDB_dbi dbi)
-{
-	MDB_stat s;
-
-	return mdb_stat(txn, dbi, &s) == 0 ? s.ms_entries : 0;
-}
-
-/*
- * Down to max records. What does no harm goes first: mode none, then testing,
- * then enforce; of each what was used longest ago. Expired ones are no longer
- * here: they are due, and deleted then.
- */
-static int
-evict(struct store *st, MDB_txn *txn, size_t max, size_t *ret_evicted)
-{
-	size_t i, before;
-	int mode, r = 1;
-
-	for (i = 0; i < EVICT_BATCH; i++) {
-		before = entries(txn, st->policy);
-		if (before <= max)
-			return 0;
-		for (mode = STS_MODE_NONE, r = 0; mode < MODES && r == 0;
-		     mode++)
-			r = evict_one(st, txn, st->used[mode]);
-		if (r <= 0)
-			return r;
-		*ret_evicted += before - entries(txn, st->policy);
-	}
-	return 0;
-}
-
-static int
-put(struct store *st, MDB_txn *txn, const struct job *j)
-{
-	MDB_val key = text_val(j->head.domain), val, none = { 0, NULL }, k;
-	uint8_t buf[KEY_SIZE];
-	int r;
-
-	r = erase(st, txn, j->head.domain);
-	if (r < 0)
-		return r;
-	val.mv_data = buf_data(&j->bytes);
-	val.mv_size = buf_len(&j->bytes);
-	r = err_of(mdb_put(txn, st->policy, &key, &val, 0));
-	if (r == 0) {
-		k = time_key(buf, j->head.refresh_s, j->head.domain);
-		r = err_of(mdb_put(txn, st->due, &k, &none, 0));
-	}
-	if (r == 0) {
-		k = time_key(buf, j->head.used_s, j->head.domain);
-		r = err_of(
-		    mdb_put(txn, st->used[j->head.policy.mode], &k, &none, 0));
-	}
-	if (r == 0)
-		r = err_of(age_count(txn, st->age, &j->head, 1));
-	return r;
-}
-
-/* The one entry of `due` that is named, unless the record says the same. */
-static int
-drop_due(struct store *st, MDB_txn *txn, const struct job *j)
-{
-	MDB_val key = text_val(j->head.domain), val, k;
-	uint8_t buf[KEY_SIZE];
-	struct policy_record rec;
-	bool right = false;
-
-	if (mdb_get(txn, st->policy, &key, &val) == 0 &&
-	    record_decode(j->head.domain, val.mv_data, val.mv_size, &rec) ==
-		0) {
-		right = rec.refresh_s == j->head.refresh_s;
-		record_done(&rec);
-	}
-	k = time_key(buf, j->head.refresh_s, j->head.domain);
-	return right ? 0 : del(txn, st->due, &k);
-}
-
-static int
-set_clock(struct store *st, MDB_txn *txn, int64_t now_s)
-{
-	MDB_val key = text_val("clock"), val;
-	int64_t old;
-
-	if (mdb_get(txn, st->meta, &key, &val) == 0 &&
-	    val.mv_size == sizeof(old)) {
-		memcpy(&old, val.mv_data, sizeof(old));
-		if (old >= now_s)
-			return 0;
-	}
-	val.mv_data = &now_s;
-	val.mv_size = sizeof(now_s);
-	return err_of(mdb_put(txn, st->meta, &key, &val, 0));
-}
-
-static int
-run_job(struct store *st, MDB_txn *txn, const struct job *j)
-{
 	switch (j->kind) {
 	case JOB_PUT:
-		return put(st, txn, j);
+		bytes.mv_data = buf_data(&j->bytes);
+		bytes.mv_size = buf_len(&j->bytes);
+		r = store_db_put(&st->db, txn, &j->head, bytes, j->now_s,
+		    b->max, &b->evicted);
+		if (r > 0) {
+			j->result = PE_FULL;
+			b->refused++;
+		}
+		return r < 0 ? r : 0;
 	case JOB_DELETE:
-		return erase(st, txn, j->head.domain);
+		return store_db_erase(&st->db, txn, j->head.domain);
 	case JOB_DROP_DUE:
 	default:
-		return drop_due(st, txn, j);
+		return store_db_drop_due(
+		    &st->db, txn, j->head.domain, j->head.refresh_s);
 	}
 }
 
-/* All jobs, or none. */
+/* All jobs, or none; those for which there is no room apart. */
 static int
-run_batch(
-    struct store *st, struct job_list *jobs, size_t max, size_t *ret_evicted)
+run_batch(struct store *st, struct job_list *jobs, struct batch *b)
 {
 	MDB_txn *txn;
 	struct job *j;
 	int64_t now_s = 0;
 	int r;
 
-	*ret_evicted = 0;
-	r = err_of(mdb_txn_begin(st->env, NULL, 0, &txn));
+	b->evicted = b->refused = 0;
+	r = store_db_err(mdb_txn_begin(st->db.env, NULL, 0, &txn));
 	if (r < 0)
 		return r;
 	STAILQ_FOREACH(j, jobs, link) {
-		r = run_job(st, txn, j);
+		j->result = 0;
+		r = run_job(st, txn, j, b);
 		if (r < 0)
 			break;
 		if (j->now_s > now_s)
 			now_s = j->now_s;
 	}
 	if (r == 0)
-		r = evict(st, txn, max, ret_evicted);
-	if (r == 0)
-		r = set_clock(st, txn, now_s);
+		r = store_db_set_clock(&st->db, txn, now_s, clock_now_s());
 	if (r < 0) {
 		mdb_txn_abort(txn);
 		return r;
 	}
 	/* from here on the records survive a power cut */
-	return err_of(mdb_txn_commit(txn));
+	return store_db_err(mdb_txn_commit(txn));
 }
 
 /* The map is full: make room and say how much. */
 static size_t
-make_room(struct store *st)
+make_room(struct store *st, int64_t now_s)
 {
-	size_t evicted = 0, want;
+	size_t evicted = 0;
 	MDB_txn *txn;
+	int i, r = 1;
 
-	if (mdb_txn_begin(st->env, NULL, 0, &txn) != 0)
+	if (mdb_txn_begin(st->db.env, NULL, 0, &txn) != 0)
 		return 0;
-	want = entries(txn, st->policy);
-	want = want > EVICT_BATCH ? want - EVICT_BATCH : 0;
-	if (evict(st, txn, want, &evicted) < 0) {
+	for (i = 0; i < STORE_EVICT_BATCH && r == 1; i++)
+		r = store_db_evict_one(&st->db, txn, now_s, &evicted);
+	if (r < 0) {
 		mdb_txn_abort(txn);
 		return 0;
 	}
 	return mdb_txn_commit(txn) == 0 ? evicted : 0;
 }
-
-/* ---- the thread ---------------------------------------------------------------
- */
 
 static void
 take_jobs(struct store *st, struct job_list *ret)
@@ -385,13 +151,27 @@ take_jobs(struct store *st, struct job_list *ret)
 	}
 }
 
+static int
+run_jobs(struct store *st, struct job_list *jobs, struct batch *b)
+{
+	size_t made;
+	int r = run_batch(st, jobs, b);
+
+	if (r != PE_FULL)
+		return r;
+	made = make_room(st, STAILQ_FIRST(jobs)->now_s);
+	if (made > 0)
+		r = run_batch(st, jobs, b);
+	b->evicted = made + (r == 0 ? b->evicted : 0);
+	return r;
+}
+
 static void *
 writer_main(void *arg)
 {
 	struct store *st = arg;
 	struct job_list jobs;
-	size_t evicted, made;
-	uint32_t max;
+	struct batch b;
 	struct job *j;
 	int r;
 
@@ -402,20 +182,16 @@ writer_main(void *arg)
 		if (STAILQ_EMPTY(&st->todo))
 			break;
 		take_jobs(st, &jobs);
-		max = st->max;
+		b.max = st->max;
 		(void)pthread_mutex_unlock(&st->mutex);
-		made = 0;
-		r = run_batch(st, &jobs, max, &evicted);
-		if (r == PE_FULL) {
-			made = make_room(st);
-			if (made > 0)
-				r = run_batch(st, &jobs, max, &evicted);
-		}
+		r = run_jobs(st, &jobs, &b);
 		(void)pthread_mutex_lock(&st->mutex);
-		st->evicted += made + (r == 0 ? evicted : 0);
+		st->evicted += r == 0 || r == PE_FULL ? b.evicted : 0;
+		st->refused += r == 0 ? b.refused : 0;
 		st->commits += r == 0;
 		STAILQ_FOREACH(j, &jobs, link) {
-			j->result = r;
+			if (r != 0)
+				j->result = r;
 			st->write_errors += r != 0;
 		}
 		STAILQ_CONCAT(&st->finished, &jobs);
@@ -473,81 +249,14 @@ start_thread(struct store *st, uv_loop_t *loop)
  */
 
 static int
-open_dbs(struct store *st, MDB_txn *txn, int64_t *ret_clock_s)
+open_reader(struct store *st)
 {
-	static const char *const names[MODES] = { "used.none", "used.testing",
-		"used.enforce" };
-	MDB_val key = text_val("format"), val;
-	uint32_t format = FORMAT;
-	int i, rc;
+	int r = store_db_err(
+	    mdb_txn_begin(st->db.env, NULL, MDB_RDONLY, &st->read_txn));
 
-	rc = mdb_dbi_open(txn, "meta", MDB_CREATE, &st->meta);
-	if (rc == 0)
-		rc = mdb_dbi_open(txn, "policy", MDB_CREATE, &st->policy);
-	if (rc == 0)
-		rc = mdb_dbi_open(txn, "due", MDB_CREATE, &st->due);
-	if (rc == 0)
-		rc = mdb_dbi_open(txn, "age", MDB_CREATE, &st->age);
-	for (i = 0; i < MODES && rc == 0; i++)
-		rc = mdb_dbi_open(txn, names[i], MDB_CREATE, &st->used[i]);
-	if (rc != 0)
-		return err_of(rc);
-	rc = mdb_get(txn, st->meta, &key, &val);
-	if (rc == MDB_NOTFOUND) {
-		val.mv_data = &format;
-		val.mv_size = sizeof(format);
-		rc = mdb_put(txn, st->meta, &key, &val, 0);
-	} else if (rc == 0) {
-		if (val.mv_size != sizeof(format))
-			return PE_CORRUPT;
-		memcpy(&format, val.mv_data, sizeof(format));
-		if (format != FORMAT)
-			return PE_VERSION;
-	}
-	if (rc != 0)
-		return err_of(rc);
-	key = text_val("clock");
-	*ret_clock_s = 0;
-	if (mdb_get(txn, st->meta, &key, &val) == 0 &&
-	    val.mv_size == sizeof(*ret_clock_s))
-		memcpy(ret_clock_s, val.mv_data, sizeof(*ret_clock_s));
-	return 0;
-}
-
-static int
-open_env(struct store *st, const char *path, int64_t *ret_clock_s)
-{
-	size_t map = (size_t)st->max * MAP_PER_POLICY;
-	MDB_txn *txn;
-	int rc, dead, r;
-
-	rc = mdb_env_create(&st->env);
-	if (rc == 0)
-		rc = mdb_env_set_maxdbs(st->env, 4 + MODES);
-	if (rc == 0)
-		rc =
-		    mdb_env_set_mapsize(st->env, map < MAP_MIN ? MAP_MIN : map);
-	if (rc == 0)
-		rc = mdb_env_open(
-		    st->env, path, MDB_NORDAHEAD | MDB_NOTLS, 0600);
-	if (rc == 0)
-		rc = mdb_reader_check(st->env, &dead); /* of killed ones */
-	if (rc == 0)
-		rc = mdb_txn_begin(st->env, NULL, 0, &txn);
-	if (rc != 0)
-		return err_of(rc);
-	r = open_dbs(st, txn, ret_clock_s);
-	if (r < 0) {
-		mdb_txn_abort(txn);
-		return r;
-	}
-	rc = mdb_txn_commit(txn);
-	if (rc == 0)
-		rc = mdb_txn_begin(st->env, NULL, MDB_RDONLY, &st->read_txn);
-	if (rc != 0)
-		return err_of(rc);
-	mdb_txn_reset(st->read_txn);
-	return 0;
+	if (r == 0)
+		mdb_txn_reset(st->read_txn);
+	return r;
 }
 
 static void
@@ -558,7 +267,8 @@ on_closed(uv_handle_t *h)
 
 int
 store_open(uv_loop_t *loop, const char *path, uint32_t max,
-    struct store **ret_store, int64_t *ret_clock_s, char *err, size_t err_len)
+    struct store **ret_store, struct store_clock *ret_clock, char *err,
+    size_t err_len)
 {
 	struct store *st = calloc(1, sizeof(*st));
 	int r;
@@ -570,7 +280,9 @@ store_open(uv_loop_t *loop, const char *path, uint32_t max,
 	STAILQ_INIT(&st->finished);
 	(void)pthread_mutex_init(&st->mutex, NULL); /* cannot fail here */
 	(void)pthread_cond_init(&st->cond, NULL);
-	r = open_env(st, path, ret_clock_s);
+	r = store_db_open(&st->db, path, max, ret_clock);
+	if (r == 0)
+		r = open_reader(st);
 	if (r == 0)
 		r = start_thread(st, loop);
 	if (r == 0) {
@@ -597,8 +309,7 @@ store_free(struct store *st)
 	}
 	if (st->read_txn != NULL)
 		mdb_txn_abort(st->read_txn);
-	if (st->env != NULL)
-		mdb_env_close(st->env);
+	store_db_close(&st->db);
 	(void)pthread_mutex_destroy(&st->mutex);
 	(void)pthread_cond_destroy(&st->cond);
 	if (st->async.data != NULL)
@@ -702,16 +413,16 @@ store_drop_due(struct store *st, const struct store_due *due, int64_t now_s)
 int
 store_get(struct store *st, const char *domain, struct policy_record *ret)
 {
-	MDB_val key = text_val(domain), val;
+	MDB_val key = { strlen(domain), (void *)(uintptr_t)domain }, val;
 	int r;
 
 	memset(ret, 0, sizeof(*ret));
 	if (domain[0] == '\0')
 		return PE_NOT_FOUND;
-	r = err_of(mdb_txn_renew(st->read_txn));
+	r = store_db_err(mdb_txn_renew(st->read_txn));
 	if (r < 0)
 		return r;
-	r = err_of(mdb_get(st->read_txn, st->policy, &key, &val));
+	r = store_db_err(mdb_get(st->read_txn, st->db.policy, &key, &val));
 	if (r == 0)
 		r = record_decode(domain, val.mv_data, val.mv_size, ret);
 	mdb_txn_reset(st->read_txn);
@@ -728,13 +439,14 @@ store_due(struct store *st, int64_t now_s, size_t n, struct store_due *ret_due)
 
 	if (mdb_txn_renew(st->read_txn) != 0)
 		return 0;
-	if (mdb_cursor_open(st->read_txn, st->due, &cur) == 0) {
+	if (mdb_cursor_open(st->read_txn, st->db.due, &cur) == 0) {
 		rc = mdb_cursor_get(cur, &key, &val, MDB_FIRST);
 		while (rc == 0 && found < n && now_s >= 0 &&
-		    key.mv_size > TIME_LEN &&
-		    key_time(&key) <= (uint64_t)now_s) {
-			ret_due[found].at_s = (int64_t)key_time(&key);
-			if (key_domain(&key, TIME_LEN, ret_due[found].domain))
+		    key.mv_size > STORE_TIME_LEN &&
+		    store_db_key_time(&key) <= (uint64_t)now_s) {
+			ret_due[found].at_s = (int64_t)store_db_key_time(&key);
+			if (store_db_key_domain(
+				&key, STORE_TIME_LEN, ret_due[found].domain))
 				found++;
 			rc = mdb_cursor_get(cur, &key, &val, MDB_NEXT);
 		}
@@ -750,23 +462,24 @@ store_list(struct store *st, const char *after,
 {
 	char domain[DNS_NAME_SIZE];
 	struct policy_record rec;
-	MDB_val key = text_val(after), val;
+	MDB_val key = { strlen(after), (void *)(uintptr_t)after }, val;
 	MDB_cursor *cur;
 	bool more = true;
 	int rc;
 
 	rc = mdb_txn_renew(st->read_txn);
 	if (rc != 0)
-		return err_of(rc);
-	rc = mdb_cursor_open(st->read_txn, st->policy, &cur);
+		return store_db_err(rc);
+	rc = mdb_cursor_open(st->read_txn, st->db.policy, &cur);
 	if (rc != 0) {
 		mdb_txn_reset(st->read_txn);
-		return err_of(rc);
+		return store_db_err(rc);
 	}
 	rc = mdb_cursor_get(
 	    cur, &key, &val, after[0] == '\0' ? MDB_FIRST : MDB_SET_RANGE);
 	while (rc == 0 && more) {
-		if (key_domain(&key, 0, domain) && strcmp(domain, after) != 0 &&
+		if (store_db_key_domain(&key, 0, domain) &&
+		    strcmp(domain, after) != 0 &&
 		    record_decode(domain, val.mv_data, val.mv_size, &rec) ==
 			0) {
 			more = each(arg, &rec);
@@ -776,7 +489,7 @@ store_list(struct store *st, const char *after,
 	}
 	mdb_cursor_close(cur);
 	mdb_txn_reset(st->read_txn);
-	return rc == MDB_NOTFOUND || rc == 0 ? 0 : err_of(rc);
+	return rc == MDB_NOTFOUND || rc == 0 ? 0 : store_db_err(rc);
 }
 
 void
@@ -786,13 +499,16 @@ store_stats(struct store *st, int64_t now_s, struct store_stats *ret)
 
 	memset(ret, 0, sizeof(*ret));
 	if (mdb_txn_renew(st->read_txn) == 0) {
-		for (i = 0; i < MODES; i++)
-			ret->by_mode[i] = entries(st->read_txn, st->used[i]);
-		age_read(st->read_txn, st->age, now_s, ret->by_age, MODES);
+		for (i = 0; i < STORE_MODES; i++)
+			ret->by_mode[i] =
+			    store_db_entries(st->read_txn, st->db.used[i]);
+		age_read(
+		    st->read_txn, st->db.age, now_s, ret->by_age, STORE_MODES);
 		mdb_txn_reset(st->read_txn);
 	}
 	(void)pthread_mutex_lock(&st->mutex);
 	ret->evicted = st->evicted;
+	ret->refused = st->refused;
 	ret->write_errors = st->write_errors;
 	ret->commits = st->commits;
 	(void)pthread_mutex_unlock(&st->mutex);

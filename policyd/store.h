@@ -3,8 +3,8 @@
  *
  * Reads happen on the loop, from the memory map: microseconds. Writes are jobs
  * for one thread, which takes all that wait, commits once (synced), and tells
- * the loop. Nothing is scanned at start. No more than max records: the mode
- * that matters least and what was not used for longest goes first.
+ * the loop. Nothing is scanned at start. No more than max records, nor of one
+ * owner more than his share; who has to go then: store_db.h.
  */
 #ifndef POSTERN_POLICYD_STORE_H
 #define POSTERN_POLICYD_STORE_H
@@ -17,16 +17,18 @@
 #include <uv.h>
 
 struct store;
+struct store_clock;
 
 enum { STORE_WAITING_MAX = 65536 /* writes that wait for the thread */ };
 
 /*
  * Open or make the environment in the directory, and start the thread: before
- * the lock-down. *ret_clock_s is the latest time that was ever written, 0 in a
- * new store. 0 or a negative code, then err says what.
+ * the lock-down. *ret_clock is the latest time that was ever written, zeroed in
+ * a new store. 0 or a negative code, then err says what.
  */
 int store_open(uv_loop_t *loop, const char *path, uint32_t max,
-    struct store **ret_store, int64_t *ret_clock_s, char *err, size_t err_len);
+    struct store **ret_store, struct store_clock *ret_clock, char *err,
+    size_t err_len);
 
 /* Writes what waits, joins the thread; callbacks come before this returns.
  * Memory goes when the loop has closed the handle. NULL is fine. */
@@ -40,8 +42,8 @@ int store_get(struct store *st, const char *domain, struct policy_record *ret);
 
 /*
  * Write rec (borrowed); now_s is kept as the clock. cb (may be NULL) comes from
- * the loop, never inside this call: 0 when it is on disk, or why not. PE_FULL
- * and -ENOMEM: no callback.
+ * the loop, never inside this call: 0 when it is on disk, or why not (PE_FULL:
+ * there is no room for a new one). PE_FULL and -ENOMEM from here: no callback.
  */
 typedef void store_done_cb(void *arg, int result);
 int store_put(struct store *st, const struct policy_record *rec, int64_t now_s,
@@ -69,7 +71,7 @@ int store_list(struct store *st, const char *after,
 struct store_stats {
 	uint64_t by_mode[STS_MODE_ENFORCE + 1]; /* records */
 	uint64_t by_age[STS_MODE_ENFORCE + 1][AGE_CLASSES];
-	uint64_t evicted, write_errors, commits;
+	uint64_t evicted, refused, write_errors, commits;
 };
 void store_stats(struct store *st, int64_t now_s, struct store_stats *ret);
 

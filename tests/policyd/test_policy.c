@@ -186,7 +186,7 @@ begin(struct world *w)
 	memset(w, 0, sizeof(*w));
 	w->wall_s = 1800000000;
 	w->mono_ms = 5000;
-	policy_clock_init(&w->clock, 0, w->wall_s, w->mono_ms);
+	policy_clock_init(&w->clock, 0, 0, w->wall_s, w->mono_ms);
 	w->p = policy_new(&ops, w, &settings);
 	assert_non_null(w->p);
 }
@@ -212,7 +212,7 @@ restart(struct world *w)
 
 	policy_free(w->p);
 	w->mono_ms = 77; /* a rebooted host counts anew */
-	policy_clock_init(&w->clock, last, w->wall_s, w->mono_ms);
+	policy_clock_init(&w->clock, last, w->wall_s, w->wall_s, w->mono_ms);
 	w->p = policy_new(&ops, w, &settings);
 }
 
@@ -540,6 +540,102 @@ test_sts40_clock_jumps(void **state)
 	ask(&w, 0);
 	txt_gone(&w);
 	expect(&w, POLICY_NONE, "");
+	end(&w);
+}
+
+/* The wall clock was ahead once and is right again: ours stays ahead, and goes
+ * on while the node is down, restart after restart. */
+static void
+test_sts40_clock_ahead(void **state)
+{
+	enum { YEAR = 365 * DAY };
+	struct policy_clock c;
+	int64_t wall = 1800000000, ours, i;
+
+	(void)state;
+	policy_clock_init(&c, 0, 0, wall + YEAR, 5000); /* wrong */
+	ours = policy_clock_now(&c, wall + YEAR, 5000);
+	assert_int_equal(ours, wall + YEAR);
+	/* stored as a pair; set right while down */
+	policy_clock_init(&c, ours, wall + YEAR, wall, 70);
+	ours = policy_clock_now(&c, wall + 10, 10070);
+	assert_int_equal(ours, wall + YEAR + 10);
+	wall += 10;
+	for (i = 1; i <= 5; i++) {
+		policy_clock_init(&c, ours, wall, wall + 1000, 70);
+		wall += 1000;
+		ours = policy_clock_now(&c, wall, 70);
+		assert_int_equal(ours, wall + YEAR);
+	}
+	/* a store from before the pair was kept */
+	policy_clock_init(&c, ours, 0, wall + 5, 70);
+	assert_int_equal(policy_clock_now(&c, wall + 5, 70), ours);
+}
+
+/* A store that is full of policies in use takes no new one: each is used as
+ * long as memory has room, and nobody else waits because of them. */
+static void
+test_store_full(void **state)
+{
+	struct world w;
+	unsigned i;
+
+	(void)state;
+	begin(&w);
+	w.save_result = PE_FULL;
+	discover(&w, DAY);
+	assert_int_equal(w.events[EVENT_SAVE_FAILED], 1);
+	ask(&w, 0);
+	txt(&w, "1");
+	expect(&w, POLICY_FOUND, "1");
+	assert_int_equal(w.source, POLICY_FROM_CACHE);
+	assert_int_equal(w.fetches_begun, 1);
+	for (i = 0; i < POLICY_ENTRIES_MAX; i++) {
+		struct policy_waiter other;
+		struct sts_txt none = { .outcome = STS_TXT_TEMPORARY };
+		char name[32];
+
+		(void)snprintf(name, sizeof(name), "d%u.example", i);
+		assert_int_equal(
+		    policy_ask(w.p, &other, name, 0, on_answer, &w), 0);
+		policy_on_txt(w.p, name, &none); /* its grace is kept */
+		w.seen++;
+	}
+	/* it was the one used longest ago */
+	ask(&w, 0);
+	txt(&w, "1");
+	assert_int_equal(w.fetches_begun, 2);
+	fetched(&w, "enforce", DAY);
+	expect(&w, POLICY_FOUND, "1");
+	end(&w);
+}
+
+/* Of a long text only the beginning is kept; what it says counts in full. */
+static void
+test_long_text(void **state)
+{
+	static char text[3 * RECORD_TEXT_MAX];
+	struct sts_fetch_result res = { .why = STS_FETCH_OK, .text = text };
+	struct world w;
+	size_t n;
+
+	(void)state;
+	begin(&w);
+	n = (size_t)snprintf(text, sizeof(text),
+	    "version: STSv1\nmode: enforce\nmax_age: 86400\n");
+	while (n < 2 * RECORD_TEXT_MAX)
+		n += (size_t)snprintf(text + n, sizeof(text) - n, "x: y\n");
+	n += (size_t)snprintf(text + n, sizeof(text) - n, "mx: mx.a.example\n");
+	res.text_len = n;
+	assert_int_equal(sts_policy_parse(text, n, &res.policy, NULL, 0), 0);
+	ask(&w, 0);
+	txt(&w, "1");
+	w.fetch_open = false;
+	policy_on_fetch(w.p, D, &res);
+	w.save_open = false;
+	policy_on_saved(w.p, D, 0);
+	expect(&w, POLICY_FOUND, "1");
+	assert_int_equal(stored(&w, D)->text_len, RECORD_TEXT_MAX);
 	end(&w);
 }
 
@@ -1138,6 +1234,9 @@ main(void)
 		cmocka_unit_test(test_sts48_none_replaces),
 		cmocka_unit_test(test_sts40_expiry),
 		cmocka_unit_test(test_sts40_clock_jumps),
+		cmocka_unit_test(test_sts40_clock_ahead),
+		cmocka_unit_test(test_store_full),
+		cmocka_unit_test(test_long_text),
 		cmocka_unit_test(test_sts19_max_age_zero),
 		cmocka_unit_test(test_sts13_grace),
 		cmocka_unit_test(test_sts13_fetch_in_doubt),

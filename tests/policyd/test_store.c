@@ -19,13 +19,14 @@
 #include "lib/base/clock.h"
 #include "lib/base/err.h"
 #include "policyd/store.h"
+#include "policyd/store_db.h"
 
 enum { NOW = 1800000000 };
 
 static char dir[] = "/tmp/postern-store-XXXXXX";
 static uv_loop_t loop;
 static struct store *st;
-static int64_t stored_clock_s;
+static struct store_clock stored_clock;
 static unsigned done;
 static int last;
 
@@ -35,8 +36,8 @@ open_store(uint32_t max)
 	char err[256] = "";
 
 	assert_int_equal(uv_loop_init(&loop), 0);
-	if (store_open(
-		&loop, dir, max, &st, &stored_clock_s, err, sizeof(err)) < 0)
+	if (store_open(&loop, dir, max, &st, &stored_clock, err, sizeof(err)) <
+	    0)
 		fail_msg("%s", err);
 	done = 0;
 }
@@ -154,7 +155,7 @@ test_round_trip(void **state)
 	(void)state;
 	wipe();
 	open_store(100);
-	assert_int_equal(stored_clock_s, 0);
+	assert_int_equal(stored_clock.stored_s, 0);
 	assert_int_equal(store_get(st, "a.example", &rec), PE_NOT_FOUND);
 	assert_int_equal(store_get(st, "", &rec), PE_NOT_FOUND);
 	put("a.example", "enforce", NOW, NOW + 100);
@@ -181,14 +182,15 @@ test_round_trip(void **state)
 		record_done(&rec);
 		close_store();
 		open_store(100);
-		assert_int_equal(stored_clock_s, NOW);
+		assert_int_equal(stored_clock.stored_s, NOW);
 	}
 	record_done(&want);
 	assert_int_equal(store_delete(st, "a.example", NOW - 50), 0);
 	close_store(); /* writes what waits */
 	open_store(100);
 	assert_false(has("a.example"));
-	assert_int_equal(stored_clock_s, NOW); /* never back */
+	assert_int_equal(stored_clock.stored_s, NOW); /* never back */
+	assert_true(stored_clock.wall_s > 1700000000);
 	close_store();
 }
 
@@ -265,11 +267,11 @@ test_evict(void **state)
 	(void)state;
 	wipe();
 	open_store(4);
-	put("e-old.example", "enforce", NOW - 900, NOW);
+	put("e-old.example", "enforce", NOW - STORE_KEEP_S - 1, NOW);
 	put("e-new.example", "enforce", NOW, NOW);
-	put("n-new.example", "none", NOW, NOW);
-	put("t-old.example", "testing", NOW - 800, NOW);
 	put("n-old.example", "none", NOW - 10, NOW);
+	put("t-old.example", "testing", NOW - 800, NOW);
+	put("n-new.example", "none", NOW, NOW);
 	wait_done(5);
 	assert_false(has("n-old.example"));
 	put("t-new.example", "testing", NOW, NOW);
@@ -297,15 +299,163 @@ test_evict(void **state)
 	assert_int_equal(s.by_mode[STS_MODE_ENFORCE], 3);
 	assert_int_equal(s.by_mode[STS_MODE_TESTING], 1);
 	assert_ages(3, 0, 1);
-	/* a smaller bound holds from the next write on */
+	/* a smaller bound holds from the next new one on */
 	store_set_max(st, 1);
-	put("e-end.example", "enforce", NOW + 9, NOW);
+	put("t-two.example", "testing", NOW + 9, NOW);
 	wait_done(11);
+	assert_false(has("e-new.example"));
+	/* but what is enforced and in use stays: then nothing new is stored */
+	assert_int_equal(last, 0);
+	put("e-end.example", "enforce", NOW + 9, NOW);
+	wait_done(12);
+	assert_int_equal(last, 0);
+	assert_false(has("t-two.example"));
+	put("e-not.example", "enforce", NOW + 9, NOW);
+	wait_done(13);
+	assert_int_equal(last, PE_FULL);
+	assert_false(has("e-not.example"));
+	assert_true(has("e-mid.example") && has("e-two.example") &&
+	    has("e-six.example") && has("e-end.example"));
 	store_stats(st, 0, &s);
-	assert_int_equal(s.by_mode[STS_MODE_ENFORCE], 1);
+	assert_int_equal(s.refused, 1);
+	assert_int_equal(s.by_mode[STS_MODE_ENFORCE], 4);
 	assert_int_equal(s.by_mode[STS_MODE_TESTING], 0);
-	assert_true(has("e-end.example"));
-	assert_ages(1, 0, 0);
+	assert_ages(4, 0, 0);
+	/* which is no reason not to renew what is there */
+	put("e-two.example", "none", NOW + 9, NOW);
+	wait_done(14);
+	assert_int_equal(last, 0);
+	assert_ages(3, 1, 0);
+	close_store();
+}
+
+/* What has expired goes before everything else, whatever its mode. */
+static void
+test_evict_expired(void **state)
+{
+	struct policy_record rec;
+
+	(void)state;
+	wipe();
+	open_store(3);
+	put("n.example", "none", NOW - 99, NOW + 50);
+	fill(&rec, "e-expired.example", "enforce", NOW, NOW - 1);
+	rec.fetched_s = NOW - 86400;
+	assert_int_equal(store_put(st, &rec, NOW, on_done, NULL), 0);
+	record_done(&rec);
+	/* due for a refresh before it, but alive */
+	put("e.example", "enforce", NOW, NOW - 2);
+	put("e-new.example", "enforce", NOW, NOW + 50);
+	wait_done(4);
+	assert_false(has("e-expired.example"));
+	assert_true(has("n.example") && has("e.example"));
+	close_store();
+}
+
+static void
+test_owner(void **state)
+{
+	static const struct {
+		const char *domain, *want;
+	} cases[] = {
+		{ "a.example", "a.example" },
+		{ "b.a.example", "a.example" },
+		{ "d.c.b.a.example", "a.example" },
+		{ "example", "example" },
+		{ "co.uk", "co.uk" },
+		{ "a.co.uk", "a.co.uk" },
+		{ "b.a.co.uk", "a.co.uk" },
+		{ "c.b.a.com.au", "a.com.au" },
+		{ "b.a.long.uk", "long.uk" },
+		{ "b.abc.de", "b.abc.de" },
+		{ "", "" },
+	};
+	size_t i;
+
+	(void)state;
+	for (i = 0; i < sizeof(cases) / sizeof(cases[0]); i++)
+		if (strcmp(store_db_owner(cases[i].domain), cases[i].want) != 0)
+			fail_msg("%s: %s", cases[i].domain,
+			    store_db_owner(cases[i].domain));
+}
+
+/* One owner invents names: his own policies go, nobody else's, even those that
+ * matter least; and so it is after a restart. */
+static void
+test_flood(void **state)
+{
+	enum { SHARE = STORE_OWNER_MIN, N = 3 * SHARE };
+	struct store_stats s;
+	char domain[64];
+	unsigned i;
+
+	(void)state;
+	wipe();
+	open_store(2 * SHARE);
+	put("n-old.example", "none", NOW - 9000000, NOW + 50);
+	put("e-old.example", "enforce", NOW - 9000000, NOW + 50);
+	for (i = 0; i < N; i++) {
+		(void)snprintf(domain, sizeof(domain), "%s%u.evil.example",
+		    i % 2 == 0 ? "a.b." : "", i);
+		put(domain, "enforce", NOW - N + i, NOW + 50);
+	}
+	wait_done(2 + N);
+	assert_true(has("n-old.example") && has("e-old.example"));
+	store_stats(st, 0, &s);
+	assert_int_equal(s.by_mode[STS_MODE_ENFORCE], SHARE + 1);
+	assert_int_equal(s.evicted, N - SHARE);
+	assert_false(has("a.b.0.evil.example"));
+	(void)snprintf(domain, sizeof(domain), "%u.evil.example", N - 1);
+	assert_true(has(domain));
+	close_store();
+	open_store(2 * SHARE);
+	put("once-more.evil.example", "enforce", NOW, NOW + 50);
+	wait_done(1);
+	store_stats(st, 0, &s);
+	assert_int_equal(s.by_mode[STS_MODE_ENFORCE], SHARE + 1);
+	/* what he deletes makes room for him */
+	assert_int_equal(store_delete(st, domain, NOW), 0);
+	put("and-again.evil.example", "enforce", NOW, NOW + 50);
+	wait_done(2);
+	store_stats(st, 0, &s);
+	assert_int_equal(s.by_mode[STS_MODE_ENFORCE], SHARE + 1);
+	assert_true(has("once-more.evil.example"));
+	close_store();
+}
+
+/* A large policy takes the room of several. */
+static void
+test_large(void **state)
+{
+	enum { PATTERNS = 1600, UNITS = 1 + PATTERNS * 40 / STORE_UNIT };
+	struct policy_record rec;
+	struct store_stats s;
+	char domain[64], *list;
+	unsigned i;
+
+	(void)state;
+	wipe();
+	open_store(100);
+	list = malloc(PATTERNS * 40);
+	assert_non_null(list);
+	for (i = 0; i < PATTERNS; i++)
+		(void)snprintf(list + i * 40, 40,
+		    "mx%04u.a-long-name-of-a-host.example.", i);
+	for (i = 0; i < 20; i++) {
+		(void)snprintf(domain, sizeof(domain), "o%u.example", i);
+		fill(&rec, domain, "testing", NOW + i, NOW + 50);
+		free(rec.policy.list);
+		rec.policy.list = list;
+		rec.policy.list_len = PATTERNS * 40;
+		rec.policy.n_mx = PATTERNS;
+		assert_int_equal(store_put(st, &rec, NOW, on_done, NULL), 0);
+		rec.policy.list = NULL;
+		record_done(&rec);
+	}
+	free(list);
+	wait_done(20);
+	store_stats(st, 0, &s);
+	assert_int_equal(s.by_mode[STS_MODE_TESTING], 100 / UNITS);
 	close_store();
 }
 
@@ -369,6 +519,7 @@ damage(const char *domain, size_t at)
 static void
 test_damage(void **state)
 {
+	enum { OLD = NOW - STORE_KEEP_S - 1 };
 	struct store_due names[4];
 	struct policy_record rec;
 	struct store_stats s;
@@ -376,8 +527,8 @@ test_damage(void **state)
 	(void)state;
 	wipe();
 	open_store(100);
-	put("a.example", "enforce", NOW, NOW + 10);
-	put("b.example", "enforce", NOW, NOW + 20);
+	put("a.example", "enforce", OLD, NOW + 10);
+	put("b.example", "enforce", OLD, NOW + 20);
 	wait_done(2);
 	close_store();
 	damage("a.example", 40);
@@ -385,13 +536,13 @@ test_damage(void **state)
 	assert_int_equal(store_get(st, "a.example", &rec), PE_CORRUPT);
 	assert_true(has("b.example"));
 	assert_int_equal(store_delete(st, "a.example", NOW), 0);
-	put("b.example", "enforce", NOW, NOW + 20);
+	put("b.example", "enforce", OLD, NOW + 20);
 	wait_done(1);
 	assert_int_equal(store_get(st, "a.example", &rec), PE_NOT_FOUND);
 	/* its index entry lies, and goes when someone says so */
 	assert_int_equal(store_due(st, NOW + 10, 4, names), 1);
 	assert_int_equal(store_drop_due(st, &names[0], NOW + 10), 0);
-	put("b.example", "enforce", NOW, NOW + 20);
+	put("b.example", "enforce", OLD, NOW + 20);
 	wait_done(2);
 	assert_int_equal(store_due(st, NOW + 10, 4, names), 0);
 	/* so it does when it is the next to be evicted */
@@ -533,6 +684,10 @@ main(void)
 		cmocka_unit_test(test_round_trip),
 		cmocka_unit_test(test_kill),
 		cmocka_unit_test(test_evict),
+		cmocka_unit_test(test_evict_expired),
+		cmocka_unit_test(test_owner),
+		cmocka_unit_test(test_flood),
+		cmocka_unit_test(test_large),
 		cmocka_unit_test(test_due),
 		cmocka_unit_test(test_damage),
 		cmocka_unit_test(test_record),
