@@ -1,8 +1,9 @@
 /*
  * main.c - postern-resolver: DNS for the other processes.
  *
- * Knows names and answers, not mail. Opens no file at any time: the name
- * servers come with the settings, and c-ares is kept from looking for its own.
+ * Knows names and answers, not mail. Opens no file but the one of seen.c, before
+ * the lock-down: the name servers come with the settings, and c-ares is kept from
+ * looking for its own.
  */
 #include <errno.h>
 #include <stdio.h>
@@ -18,14 +19,6 @@
 /* ---- settings --------------------------------------------------------------
  */
 
-static bool
-is_loopback(const union conf_addr *a)
-{
-	if (a->sa.sa_family == AF_INET)
-		return ntohl(a->in.sin_addr.s_addr) >> 24 == 127;
-	return IN6_IS_ADDR_LOOPBACK(&a->in6.sin6_addr);
-}
-
 static void
 settings_fill(struct resolver_settings *set, const struct conf_resolver *c)
 {
@@ -37,9 +30,8 @@ settings_fill(struct resolver_settings *set, const struct conf_resolver *c)
 		s = &set->servers[set->n_servers++];
 		(void)conf_addr_format(
 		    &c->nameservers.v[i], s->text, sizeof(s->text));
-		s->trust_ad = c->trust_ad == CONF_AD_YES ||
-		    (c->trust_ad == CONF_AD_LOOPBACK &&
-			is_loopback(&c->nameservers.v[i]));
+		s->trust_ad = conf_resolver_trusts(c, &c->nameservers.v[i]);
+		s->network = !conf_addr_is_loopback(&c->nameservers.v[i]);
 	}
 	if (c->nameservers.n > RESOLVER_SERVERS_MAX)
 		log_warn("resolver_servers",
@@ -52,6 +44,44 @@ settings_fill(struct resolver_settings *set, const struct conf_resolver *c)
 	set->negative_ttl_s = c->negative_ttl_s;
 	set->cache_size = (size_t)c->cache_size;
 	set->max_queries = c->max_queries;
+	set->mix_case = c->mix_case;
+	/* who names a probe counts on validation */
+	set->demand = c->dnssec == CONF_DNSSEC_REQUIRE ||
+	    (c->dnssec == CONF_DNSSEC_TRUST &&
+		(c->probe_good != NULL || c->probe_bad != NULL));
+	(void)dns_name_normalise(
+	    c->probe_good != NULL ? c->probe_good : PROBE_DEFAULT,
+	    set->check_name);
+}
+
+/* Does any destination want DANE? Nobody else misses validation. */
+static bool
+wants_dane(const struct conf *conf)
+{
+	size_t i;
+
+	for (i = 0; i < conf->n_dests; i++)
+		if (conf->dests[i].dane != CONF_DANE_NONE)
+			return true;
+	return false;
+}
+
+static void
+start_probe(struct app *app, const struct conf *conf)
+{
+	const struct conf_resolver *c = &conf->resolver;
+	bool trusted = false;
+	size_t i;
+
+	for (i = 0; i < c->nameservers.n; i++)
+		trusted =
+		    trusted || conf_resolver_trusts(c, &c->nameservers.v[i]);
+	app->wants_dane = c->dnssec != CONF_DNSSEC_OFF && wants_dane(conf);
+	probe_start(&app->probe, trusted, app->wants_dane,
+	    c->dnssec == CONF_DNSSEC_OFF ? NULL
+		: c->probe_good != NULL	 ? c->probe_good
+					 : PROBE_DEFAULT,
+	    c->probe_bad);
 }
 
 static int
@@ -70,8 +100,8 @@ on_reload(struct child *c, void *arg, const struct conf *old_conf,
 		log_warn("reload_failed", "resolver: %s", err_str(r));
 		return r;
 	}
-	probe_start(&app->probe, new_conf->resolver.probe_good,
-	    new_conf->resolver.probe_bad);
+	start_probe(app, new_conf);
+	seen_save(app);
 	return 0;
 }
 
@@ -94,6 +124,7 @@ setup(struct child *c, void *arg)
 	}
 	(void)uv_timer_init(c->loop, &app->drain); /* cannot fail */
 	app->drain.data = app;
+	seen_load(app);
 	probe_init(&app->probe, c->loop, app->r);
 	return 0;
 }
@@ -135,8 +166,7 @@ start(struct child *c, void *arg)
 	app->started = true;
 	for (i = 0; i < app->n_early; i++)
 		peer_open(app, &app->early[i]);
-	probe_start(&app->probe, c->conf->resolver.probe_good,
-	    c->conf->resolver.probe_bad);
+	start_probe(app, c->conf);
 	return 0;
 }
 

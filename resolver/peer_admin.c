@@ -100,6 +100,51 @@ metrics(struct app *app, struct buf *doc)
 	return w.err;
 }
 
+/* Why mail waits, and what to do; NULL when it does not. */
+static const char *
+alert(const struct resolver_stats *st)
+{
+	size_t i;
+
+	if (st->closed)
+		return "DANE is configured but the resolver does not validate: "
+		       "answers without DNSSEC are not believed, and mail "
+		       "waits. Mend the resolver, or set [resolver] dnssec = "
+		       "off to go on without DANE";
+	for (i = 0; i < st->n_servers && !st->servers[i].up; i++)
+		continue;
+	if (i == st->n_servers)
+		return "no DNS server answers: mail waits";
+	return NULL;
+}
+
+/* What else is wrong, or NULL. */
+static const char *
+warning(const struct app *app, const struct resolver_stats *st)
+{
+	if (st->mixed)
+		return "some DNS servers validate and some do not: while the "
+		       "former do not answer, nothing is found out and mail "
+		       "waits";
+	if (!app->wants_dane || st->closed)
+		return NULL;
+	switch (app->probe.now) {
+	case PROBE_UNSIGNED:
+	case PROBE_LETS_BOGUS:
+		return "DANE is configured but the resolver does not validate: "
+		       "mail goes on without DANE. Use a name server that "
+		       "validates";
+	case PROBE_UNTRUSTED:
+		return "DANE is configured but no name server is trusted to "
+		       "validate: mail goes on without DANE. Use one on this "
+		       "host, or set [resolver] trust_ad";
+	case PROBE_UNREACHABLE:
+		return "whether the resolver validates could not be found out";
+	default:
+		return NULL;
+	}
+}
+
 static int
 status(struct app *app, struct buf *doc)
 {
@@ -111,11 +156,8 @@ status(struct app *app, struct buf *doc)
 	json_init(&j, doc);
 	json_put_obj(&j, NULL);
 	json_put_str(&j, "dnssec", probe_str(app->probe.now));
-	json_put_str(&j, "warning",
-	    st.mixed ? "some DNS servers validate and some do not: while the "
-		       "former do not answer, nothing is found out and mail "
-		       "waits"
-		     : NULL);
+	json_put_str(&j, "alert", alert(&st));
+	json_put_str(&j, "warning", warning(app, &st));
 	json_put_uint(&j, "asked", st.asked);
 	json_put_uint(&j, "cache_hits", st.hits);
 	json_put_uint(&j, "secure", st.secure);

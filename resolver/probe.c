@@ -1,9 +1,9 @@
 /*
  * probe.c - two questions that tell whether DNSSEC works through the servers.
  *
- * Never changes what an answer is worth: an untrusted or lazy server gives
- * insecure answers by itself. This is for the operator, who may have asked for
- * DANE in vain.
+ * This is for the operator, who may have asked for DANE in vain. What an answer is
+ * worth is decided by each answer's own server (upstream.c); only that a broken
+ * name is answered is found out here.
  */
 #include "resolver/probe.h"
 
@@ -27,6 +27,8 @@ probe_str(enum probe_finding finding)
 		return "broken name was answered";
 	case PROBE_UNREACHABLE:
 		return "signed name could not be looked up";
+	case PROBE_UNTRUSTED:
+		return "no server is trusted to validate";
 	}
 	return "?";
 }
@@ -39,21 +41,45 @@ on_timer(uv_timer_t *t)
 	probe_run(t->data);
 }
 
+static const char *
+todo(const struct probe *p)
+{
+	struct resolver_stats st;
+
+	if (p->next == PROBE_UNREACHABLE)
+		return "It is asked again";
+	resolver_stats(p->r, &st);
+	return st.expected
+	    ? "Mail for unsigned domains waits. Mend it, or set [resolver] "
+	      "dnssec = off to go on without DANE"
+	    : "Mail goes on without DANE. Use a server that validates, on "
+	      "this host or with [resolver] trust_ad = yes";
+}
+
 static void
 finish(struct probe *p)
 {
+	resolver_lets_bogus(p->r, p->next == PROBE_LETS_BOGUS);
 	if (p->next != p->now) {
 		if (p->next == PROBE_VALIDATES)
 			log_info(
 			    "dnssec_probe", "DNSSEC: the resolver validates");
-		else
+		else if (p->tell)
 			log_warn("dnssec_probe",
-			    "DNSSEC: %s: DANE is not available",
-			    probe_str(p->next));
+			    "DANE is configured but the resolver does not "
+			    "validate: %s. %s",
+			    probe_str(p->next), todo(p));
 	}
 	p->now = p->next;
 	(void)uv_timer_start(&p->timer, on_timer,
 	    p->now == PROBE_VALIDATES ? PROBE_EVERY_MS : PROBE_AGAIN_MS, 0);
+}
+
+/* An answer that is not believed is one all the same. */
+static bool
+doubted(const struct dns_answer *a)
+{
+	return a->state == DNS_INDETERMINATE && a->why == DNS_WHY_UNVALIDATED;
 }
 
 static void
@@ -61,10 +87,10 @@ on_good(void *arg, const struct dns_answer *a)
 {
 	struct probe *p = arg;
 
-	if (a->state == DNS_INDETERMINATE)
-		p->next = PROBE_UNREACHABLE;
-	else if (a->state == DNS_INSECURE)
+	if (a->state == DNS_INSECURE || doubted(a))
 		p->next = PROBE_UNSIGNED;
+	else if (a->state == DNS_INDETERMINATE)
+		p->next = PROBE_UNREACHABLE;
 	if (--p->open == 0)
 		finish(p);
 }
@@ -74,7 +100,8 @@ on_bad(void *arg, const struct dns_answer *a)
 {
 	struct probe *p = arg;
 
-	if (a->state != DNS_INDETERMINATE && p->next == PROBE_VALIDATES)
+	/* that the name is gone says nothing */
+	if ((a->kind == DNS_DATA || doubted(a)) && p->next == PROBE_VALIDATES)
 		p->next = PROBE_LETS_BOGUS;
 	if (--p->open == 0)
 		finish(p);
@@ -116,7 +143,8 @@ probe_init(struct probe *p, uv_loop_t *loop, struct resolver *r)
 }
 
 void
-probe_start(struct probe *p, const char *good, const char *bad)
+probe_start(
+    struct probe *p, bool trusted, bool tell, const char *good, const char *bad)
 {
 	(void)uv_timer_stop(&p->timer);
 	resolver_cancel(p->r, &p->good_req);
@@ -127,10 +155,18 @@ probe_start(struct probe *p, const char *good, const char *bad)
 		(void)dns_name_normalise(good, p->good);
 	if (bad != NULL)
 		(void)dns_name_normalise(bad, p->bad);
+	p->tell = tell;
 	p->now = PROBE_NONE;
-	/* without a signed name nothing can be said in favour */
-	if (p->good[0] == '\0')
+	if (p->good[0] == '\0') {
+		resolver_lets_bogus(p->r, false);
 		return;
+	}
 	p->now = PROBE_RUNNING;
-	probe_run(p);
+	if (trusted) {
+		probe_run(p);
+		return;
+	}
+	p->next = PROBE_UNTRUSTED;
+	finish(p);
+	(void)uv_timer_stop(&p->timer);
 }

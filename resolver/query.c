@@ -13,8 +13,9 @@
  * (RFC 7672, 2.1.3). An error of one server is asked of the next, except
  * "bogus": a server that validates said no, and another one that does not
  * validate must not be able to turn that into an insecure yes. Nor must it when
- * the former is away: while the chain is secure so far, an answer without AD is
- * taken only from a server that validates itself, or where none does.
+ * the former is away, or stops to validate: while the chain is secure so far, an
+ * answer without AD is taken only from a server that shows after it that it
+ * validates, or where none is expected to.
  */
 #include "resolver/question.h"
 
@@ -70,6 +71,15 @@ arm_deadline(struct resolver *r)
 	    left_ms > 0 ? (uint64_t)left_ms : 0, 0);
 }
 
+/* No check is under way any more. */
+static void
+check_end(struct question *q)
+{
+	q->check = 0;
+	dns_reply_done(&q->kept);
+	memset(&q->kept, 0, sizeof(q->kept));
+}
+
 void
 question_rewind(struct question *q)
 {
@@ -81,7 +91,8 @@ question_rewind(struct question *q)
 	q->ttl_s = UINT32_MAX;
 	q->done = q->tried = 0;
 	q->round = 0;
-	q->probe = q->check = false;
+	q->probe = false;
+	check_end(q);
 	q->why = DNS_WHY_NONE;
 	q->ede = DNS_EDE_NONE;
 	q->reason[0] = '\0';
@@ -126,6 +137,7 @@ question_unlink(struct question *q)
 
 	flight_forget(q->flight);
 	q->flight = NULL;
+	check_end(q);
 	if (q->state == Q_WAITING) {
 		TAILQ_REMOVE(&r->waiting, q, queue);
 		r->n_waiting--;
@@ -402,30 +414,32 @@ doubt(struct question *q)
 {
 	struct upstreams *us = q->r->us;
 
+	check_end(q);
 	upstreams_count_doubted(us, q->server);
 	note(q, DNS_WHY_UNVALIDATED, DNS_EDE_NONE,
-	    "only %s answers, which does not validate while another server "
-	    "does",
-	    upstreams_text(us, q->server));
+	    "%s answers, and %s: whether the name is signed is not known",
+	    upstreams_text(us, q->server), upstreams_doubt(us, q->server));
 	q->done |= 1u << q->server;
 	question_ready(q);
 }
 
-/* An answer: is it one? */
+/* An answer: is it one? Takes what is in reply when it has to be kept. */
 static void
-answer_weigh(struct question *q, const struct dns_reply *reply, bool secure)
+answer_weigh(struct question *q, struct dns_reply *reply, bool secure)
 {
 	struct upstreams *us = q->r->us;
 
 	if (secure) {
 		upstreams_note_signed(us, q->target, q->type);
 	} else if (q->secure) {
-		switch (upstreams_word(us, q->server)) {
+		switch (upstreams_word(us, q->server, q->sent_ms)) {
 		case UPSTREAM_DOUBTED:
 			doubt(q);
 			return;
 		case UPSTREAM_CHECK:
-			q->check = true;
+			q->kept = *reply;
+			reply->answer = NULL;
+			q->check = 1;
 			question_ready(q);
 			return;
 		case UPSTREAM_BELIEVED:
@@ -435,31 +449,43 @@ answer_weigh(struct question *q, const struct dns_reply *reply, bool secure)
 	answer_take(q, reply, secure);
 }
 
-/* The reply to a name that another server validated. When this one does too, it
- * is asked again for what the question wants. */
+/*
+ * The reply to a name that is or ought to be signed. With AD the server
+ * validates, and the answer that waits was one; else the next such name is
+ * tried: one name may be away, or signed no more.
+ */
 static void
 check_take(struct question *q, const struct dns_reply *reply)
 {
-	q->check = false;
-	if (reply->kind == DNS_REPLY_ERROR) {
-		doubt(q);
+	struct upstreams *us = q->r->us;
+	struct dns_reply kept;
+	uint16_t type;
+
+	if (reply->kind != DNS_REPLY_ERROR && reply->ad) {
+		kept = q->kept;
+		memset(&q->kept, 0, sizeof(q->kept));
+		q->check = 0;
+		answer_take(q, &kept, false);
+		dns_reply_done(&kept);
 		return;
 	}
-	upstreams_checked(q->r->us, q->server, reply->ad);
-	if (reply->ad)
+	if (upstreams_check_name(us, q->check, &type) != NULL) {
+		q->check++;
 		question_ready(q);
-	else
-		doubt(q);
+		return;
+	}
+	upstreams_check_failed(us, q->server);
+	doubt(q);
 }
 
 static void
-reply_take(struct question *q, const struct dns_reply *reply)
+reply_take(struct question *q, struct dns_reply *reply)
 {
 	struct upstreams *us = q->r->us;
 	const char *server = upstreams_text(us, q->server);
 	bool trusted = upstreams_trusted(us, q->server);
 
-	if (q->check) {
+	if (q->check != 0) {
 		check_take(q, reply);
 		return;
 	}
@@ -512,6 +538,8 @@ on_flight(void *arg, int status, const uint8_t *pkt, size_t len)
 	if (r == 0)
 		r = dns_reply_parse(pkt, len, q->query, q->query_len, &reply);
 	if (r == 0) {
+		if (q->mixed)
+			upstreams_case(us, q->server, true);
 		upstreams_replied(us, q->server, reply.has_opt,
 		    reply.ad && !q->probe && reply.kind != DNS_REPLY_ERROR);
 		reply_take(q, &reply);
@@ -520,10 +548,13 @@ on_flight(void *arg, int status, const uint8_t *pkt, size_t len)
 	}
 	if (r == PE_NOT_FOUND) {
 		upstreams_count_error(us, q->server);
+		if (q->mixed)
+			upstreams_case(us, q->server, false);
 		note(q, DNS_WHY_MALFORMED, DNS_EDE_NONE,
 		    "%s repeats the question wrongly",
 		    upstreams_text(us, q->server));
-		q->done |= 1u << q->server;
+		if (!q->mixed) /* forged, or its habit: once more */
+			q->done |= 1u << q->server;
 	} else if (r == -ETIMEDOUT) {
 		note(q, DNS_WHY_TIMEOUT, DNS_EDE_NONE,
 		    "no answer from %s in time", upstreams_text(us, q->server));
@@ -534,7 +565,8 @@ on_flight(void *arg, int status, const uint8_t *pkt, size_t len)
 	/* a probe that failed leaves the SERVFAIL before it as the finding */
 	if (q->probe)
 		q->done |= 1u << q->server;
-	q->probe = q->check = false;
+	q->probe = false;
+	check_end(q);
 	q->tried |= 1u << q->server;
 	question_ready(q);
 }
@@ -564,11 +596,10 @@ question_send(struct question *q)
 	uint16_t type = q->type;
 	uint8_t mix[32];
 	unsigned flags;
-	bool mixed;
 	int n;
 
 	for (;;) {
-		if (!q->probe && !q->check)
+		if (!q->probe && q->check == 0)
 			q->server = server_next(q);
 		if (q->server < 0) {
 			question_fail(q);
@@ -577,22 +608,33 @@ question_send(struct question *q)
 		flags = DNS_Q_AD | DNS_Q_DO | (q->probe ? DNS_Q_CD : 0u);
 		if (!upstreams_wants_opt(r->us, q->server))
 			flags |= DNS_Q_NO_OPT;
-		mixed = r->set.mix_case &&
+		q->mixed = r->set.mix_case &&
+		    upstreams_wants_mix(r->us, q->server) &&
 		    getrandom(mix, sizeof(mix), 0) == (ssize_t)sizeof(mix);
-		if (q->check)
-			name = upstreams_signed(r->us, &type);
+		if (q->check != 0)
+			name = upstreams_check_name(r->us, q->check - 1, &type);
+		if (name == NULL) { /* the names have changed meanwhile */
+			check_end(q);
+			name = q->target;
+			type = q->type;
+		}
 		n = dns_query_build(
-		    name, type, 0, flags, mixed ? mix : NULL, q->query);
+		    name, type, 0, flags, q->mixed ? mix : NULL, q->query);
 		if (n > 0) {
 			q->query_len = (size_t)n;
 			q->flight = upstreams_send(r->us, q->server, q->query,
 			    q->query_len, on_flight, q);
 		}
-		if (q->flight != NULL)
+		if (q->flight != NULL) {
+			/* a check belongs to the query before it */
+			if (q->check == 0)
+				q->sent_ms = clock_mono_ms();
 			return;
+		}
 		note(q, DNS_WHY_NETWORK, DNS_EDE_NONE, "cannot send to %s",
 		    upstreams_text(r->us, q->server));
-		q->probe = q->check = false;
+		q->probe = false;
+		check_end(q);
 		q->tried |= 1u << q->server;
 		name = q->target;
 		type = q->type;

@@ -45,8 +45,12 @@ struct question {
 	uint32_t done;	/* servers whose reply was an error */
 	uint32_t tried; /* servers that failed in this round */
 	unsigned round;
-	bool probe; /* the query on its way has CD set: bogus or outage? */
-	bool check; /* it asks for a signed name: does the server validate? */
+	bool probe;	/* the query on its way has CD set: bogus or outage? */
+	unsigned check; /* not 0: it asks for upstreams_check_name(check - 1):
+			 * does the server validate? */
+	struct dns_reply kept; /* what waits for the outcome of the check */
+	int64_t sent_ms;
+	bool mixed; /* the case of the name in query (0x20) */
 	int server;
 	struct flight *flight;
 	uint8_t query[DNS_QUERY_SIZE];

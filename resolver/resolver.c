@@ -197,6 +197,31 @@ resolver_configure(struct resolver *r, const struct resolver_settings *settings)
 	return 0;
 }
 
+void
+resolver_remember(
+    struct resolver *r, const char *server, const char *name, uint16_t type)
+{
+	upstreams_remember(r->us, server, name, type);
+}
+
+const char *
+resolver_signed(const struct resolver *r, uint16_t *ret_type)
+{
+	return upstreams_signed(r->us, ret_type);
+}
+
+void
+resolver_lets_bogus(struct resolver *r, bool lets)
+{
+	upstreams_lets_bogus(r->us, lets);
+}
+
+void
+resolver_on_seen(struct resolver *r, void (*cb)(void *arg), void *arg)
+{
+	upstreams_on_seen(r->us, cb, arg);
+}
+
 static void
 on_closed(uv_handle_t *h)
 {
@@ -237,6 +262,8 @@ resolver_stats(const struct resolver *r, struct resolver_stats *ret)
 	ret->cache_evicted = cs.evicted;
 	ret->doubted = upstreams_doubted(r->us);
 	ret->mixed = upstreams_mixed(r->us);
+	ret->expected = upstreams_expected(r->us);
+	ret->closed = upstreams_closed(r->us);
 	ret->n_servers = upstreams_count(r->us);
 	for (i = 0; i < ret->n_servers; i++)
 		upstreams_stats(r->us, (int)i, &ret->servers[i]);

@@ -33,6 +33,7 @@ enum {
 struct resolver_server {
 	char text[64]; /* "127.0.0.1:53", "[::1]:53" */
 	bool trust_ad; /* its AD bit is believed (standards DANE-03) */
+	bool network;  /* not on this host: replies may be forged */
 };
 
 struct resolver_settings {
@@ -46,7 +47,10 @@ struct resolver_settings {
 	size_t cache_size;	/* bytes */
 	uint32_t max_queries;	/* in flight, cut to RESOLVER_IN_FLIGHT_MAX */
 	uint32_t max_waiting;	/* 0: RESOLVER_WAITING_MAX */
-	bool mix_case;		/* 0x20: for servers over a network */
+	bool mix_case;		/* 0x20, for servers over a network */
+	bool demand;		/* an answer without AD counts only from a
+				 * server that shows that it validates */
+	char check_name[DNS_NAME_SIZE]; /* ought to be signed; "": none */
 };
 
 /* borrowed for the call */
@@ -95,6 +99,24 @@ void resolver_cancel(struct resolver *r, struct resolver_req *req);
 /* Forget name and all below it; NULL or "": everything. How many entries. */
 size_t resolver_flush(struct resolver *r, const char *name);
 
+/*
+ * What outlives the process: server validated, and name was one of the names. So
+ * a server that validates no more is not taken for one that never did. Before
+ * the first question; a server that is not trusted or not known is ignored.
+ */
+void resolver_remember(
+    struct resolver *r, const char *server, const char *name, uint16_t type);
+
+/* The newest name that was seen to be signed, or "". */
+const char *resolver_signed(const struct resolver *r, uint16_t *ret_type);
+
+/* A name that must not come back did, or no longer does: while it is so, no
+ * answer without AD is believed. */
+void resolver_lets_bogus(struct resolver *r, bool lets);
+
+/* Called when a server is seen to validate that was not known to. */
+void resolver_on_seen(struct resolver *r, void (*cb)(void *arg), void *arg);
+
 /* Every open request is answered DNS_WHY_GONE now; the memory goes when the
  * loop has closed the handles. NULL is fine. */
 void resolver_free(struct resolver *r);
@@ -120,6 +142,10 @@ struct resolver_stats {
 	uint64_t cache_entries, cache_bytes, cache_evicted;
 	uint64_t doubted; /* answers not believed */
 	bool mixed;	  /* some servers validate and some do not */
+	bool expected; /* trusted servers ought to validate: it is demanded, or
+			   * one was seen to */
+	bool closed;   /* expected, and none is known to: answers without AD
+			   * are not believed */
 	size_t n_servers;
 	struct resolver_server_stats servers[RESOLVER_SERVERS_MAX];
 };

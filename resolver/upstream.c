@@ -23,11 +23,10 @@ enum {
 	FAILS_DOWN = 3,
 	DOWN_MS_MIN = 1000,
 	DOWN_MS_MAX = 30000,
-	RENEW_MS = 10000, /* a channel that lost EDNS is renewed that often */
-	VALID_MS =
-	    15 * 60 * 1000,	/* how long a check that it validates holds */
-	INVALID_MS = 60 * 1000, /* and one that it does not */
-	PORT_QUERIES = 256,	/* that leave from one source port */
+	RENEW_MS = 10000,   /* a channel that lost EDNS is renewed that often */
+	INVALID_MS = 5000,  /* a server that failed the check is spared it */
+	FOLDS_MAX = 4,	    /* then the server changes case, nobody forges */
+	PORT_QUERIES = 256, /* that leave from one source port */
 };
 
 struct upstream {
@@ -38,10 +37,13 @@ struct upstream {
 	bool probing;		/* one question tries whether it is back */
 	int64_t probe_until_ms; /* should that question be given up */
 	int64_t renewed_ms;
+	bool network;
+	unsigned folds;	    /* replies in a row that changed the name's case */
 	unsigned on_port;   /* queries sent from the port in use */
 	bool plain;	    /* no OPT in queries until the channel is renewed */
 	bool checked_bad;   /* the newest check said: it does not validate */
-	int64_t checked_ms; /* when it was seen to validate, or not to */
+	int64_t checked_ms; /* when it said so */
+	int64_t ad_ms;	    /* the newest reply with AD; 0: none */
 	struct resolver_server_stats stats;
 };
 
@@ -50,6 +52,11 @@ struct upstreams {
 	int64_t try_ms;
 	char signed_name[DNS_NAME_SIZE]; /* "": none seen */
 	uint16_t signed_type;
+	char anchor[DNS_NAME_SIZE]; /* ought to be signed; "": none */
+	bool anchor_ok;		    /* and was seen to be */
+	bool demand, lets_bogus;
+	void (*on_seen)(void *arg);
+	void *on_seen_arg;
 	uint64_t doubted;
 	struct log_limit doubt_log;
 	bool told_mixed;
@@ -82,11 +89,14 @@ upstreams_new(uv_loop_t *loop, const struct resolver_settings *settings,
 		return -ENOMEM;
 	us->loop = loop;
 	us->try_ms = upstreams_try_ms(settings);
+	us->demand = settings->demand;
+	memcpy(us->anchor, settings->check_name, sizeof(us->anchor));
 	for (i = 0; i < settings->n_servers; i++) {
 		u = &us->v[i];
 		(void)snprintf(u->stats.text, sizeof(u->stats.text), "%s",
 		    settings->servers[i].text);
 		u->stats.trust_ad = settings->servers[i].trust_ad;
+		u->network = settings->servers[i].network;
 		u->renewed_ms = clock_mono_ms() - RENEW_MS;
 		r = channel_new(loop, u->stats.text, us->try_ms, &u->ch);
 		if (r < 0) {
@@ -173,6 +183,25 @@ upstreams_wants_opt(struct upstreams *us, int i)
 	return !us->v[i].plain;
 }
 
+bool
+upstreams_wants_mix(const struct upstreams *us, int i)
+{
+	return us->v[i].network && us->v[i].folds < FOLDS_MAX;
+}
+
+void
+upstreams_case(struct upstreams *us, int i, bool same)
+{
+	struct upstream *u = &us->v[i];
+
+	u->folds = same ? 0 : u->folds + 1;
+	if (u->folds == FOLDS_MAX)
+		log_warn("resolver_case",
+		    "DNS server %s does not repeat a name as it was asked: "
+		    "mix_case is not used with it",
+		    u->stats.text);
+}
+
 /*
  * A channel keeps its socket as long as anything is on its way, so that under
  * load all queries would leave from one port, and who forges replies had to
@@ -223,21 +252,56 @@ other_validates(const struct upstreams *us, int i)
 	return NULL;
 }
 
+/* Is validation something to count on here? */
+bool
+upstreams_expected(const struct upstreams *us)
+{
+	bool trusted = false;
+	size_t i;
+
+	for (i = 0; i < us->n; i++) {
+		if (us->v[i].stats.seen_ad)
+			return true;
+		trusted = trusted || us->v[i].stats.trust_ad;
+	}
+	return us->demand && trusted;
+}
+
 enum upstream_word
-upstreams_word(const struct upstreams *us, int i)
+upstreams_word(const struct upstreams *us, int i, int64_t sent_ms)
 {
 	const struct upstream *u = &us->v[i];
-	int64_t age_ms = clock_mono_ms() - u->checked_ms;
+	uint16_t type;
 
-	if (other_validates(us, i) == NULL)
+	if (!upstreams_expected(us))
 		return UPSTREAM_BELIEVED;
-	if (!u->stats.trust_ad)
+	if (!u->stats.trust_ad || us->lets_bogus)
 		return UPSTREAM_DOUBTED;
-	if (u->checked_bad && age_ms < INVALID_MS)
-		return UPSTREAM_DOUBTED;
-	if (u->stats.seen_ad && !u->checked_bad && age_ms < VALID_MS)
+	if (u->ad_ms != 0 && u->ad_ms >= sent_ms)
 		return UPSTREAM_BELIEVED;
-	return us->signed_name[0] == '\0' ? UPSTREAM_DOUBTED : UPSTREAM_CHECK;
+	if (u->checked_bad && clock_mono_ms() - u->checked_ms < INVALID_MS)
+		return UPSTREAM_DOUBTED;
+	return upstreams_check_name(us, 0, &type) == NULL ? UPSTREAM_DOUBTED
+							  : UPSTREAM_CHECK;
+}
+
+const char *
+upstreams_check_name(const struct upstreams *us, unsigned n, uint16_t *ret_type)
+{
+	bool seen = us->signed_name[0] != '\0', ought = us->anchor[0] != '\0';
+
+	if (seen && ought && us->signed_type == DNS_A &&
+	    strcmp(us->signed_name, us->anchor) == 0)
+		ought = false;
+	/* one that was never seen to be signed comes last */
+	if (ought && n == (us->anchor_ok || !seen ? 0u : 1u)) {
+		*ret_type = DNS_A;
+		return us->anchor;
+	}
+	if (!seen || n > (ought ? 1u : 0u))
+		return NULL;
+	*ret_type = us->signed_type;
+	return us->signed_name;
 }
 
 const char *
@@ -250,8 +314,40 @@ upstreams_signed(const struct upstreams *us, uint16_t *ret_type)
 void
 upstreams_note_signed(struct upstreams *us, const char *name, uint16_t type)
 {
+	if (type == DNS_A && strcmp(name, us->anchor) == 0)
+		us->anchor_ok = true;
 	(void)snprintf(us->signed_name, sizeof(us->signed_name), "%s", name);
 	us->signed_type = type;
+}
+
+void
+upstreams_remember(
+    struct upstreams *us, const char *server, const char *name, uint16_t type)
+{
+	size_t i;
+
+	for (i = 0; i < us->n; i++) {
+		if (!us->v[i].stats.trust_ad ||
+		    strcmp(us->v[i].stats.text, server) != 0)
+			continue;
+		us->v[i].stats.seen_ad = true;
+		if (us->signed_name[0] == '\0' && dns_name_is_normal(name) &&
+		    dns_type_known(type))
+			upstreams_note_signed(us, name, type);
+	}
+}
+
+void
+upstreams_on_seen(struct upstreams *us, void (*cb)(void *arg), void *arg)
+{
+	us->on_seen = cb;
+	us->on_seen_arg = arg;
+}
+
+void
+upstreams_lets_bogus(struct upstreams *us, bool lets)
+{
+	us->lets_bogus = lets;
 }
 
 /* Once, when it turns out: the operator may not know. */
@@ -267,13 +363,26 @@ tell_mixed(struct upstreams *us)
 }
 
 void
-upstreams_checked(struct upstreams *us, int i, bool ad)
+upstreams_check_failed(struct upstreams *us, int i)
 {
 	struct upstream *u = &us->v[i];
 
 	u->checked_ms = clock_mono_ms();
-	u->checked_bad = !ad;
+	u->checked_bad = true;
 	tell_mixed(us);
+}
+
+const char *
+upstreams_doubt(const struct upstreams *us, int i)
+{
+	const struct upstream *u = &us->v[i];
+
+	if (!u->stats.trust_ad)
+		return "is not trusted to validate";
+	if (us->lets_bogus)
+		return "lets answers through that fail validation";
+	return u->stats.seen_ad ? "does not validate any more"
+				: "does not validate";
 }
 
 void
@@ -283,17 +392,36 @@ upstreams_count_doubted(struct upstreams *us, int i)
 	uint32_t skipped;
 
 	us->doubted++;
-	if (other == NULL || !log_limit_ok(&us->doubt_log, 1, 60000, &skipped))
+	if (!log_limit_ok(&us->doubt_log, 1, 60000, &skipped))
 		return;
-	log_warn("resolver_mixed",
-	    "DNS servers are mixed: %s validates and does not answer, %s "
-	    "answers "
-	    "and %s: what it says is not believed, and mail waits (%u more "
-	    "such "
-	    "answers)",
-	    other->stats.text, us->v[i].stats.text,
-	    us->v[i].stats.trust_ad ? "does not validate" : "is not trusted",
-	    skipped);
+	if (other != NULL)
+		log_warn("resolver_mixed",
+		    "DNS servers are mixed: %s validates and does not answer, "
+		    "%s answers and %s: what it says is not believed, and mail "
+		    "waits (%u more such answers)",
+		    other->stats.text, us->v[i].stats.text,
+		    upstreams_doubt(us, i), skipped);
+	else
+		log_warn("resolver_gate",
+		    "DANE is configured but the resolver does not validate: %s "
+		    "%s. What it says of unsigned names is not believed, and "
+		    "mail waits (%u more such answers). Mend it, or set "
+		    "[resolver] dnssec = off to go on without DANE",
+		    us->v[i].stats.text, upstreams_doubt(us, i), skipped);
+}
+
+bool
+upstreams_closed(const struct upstreams *us)
+{
+	size_t i;
+
+	if (!upstreams_expected(us))
+		return false;
+	for (i = 0; i < us->n; i++)
+		if (us->v[i].stats.trust_ad && !us->v[i].checked_bad &&
+		    us->v[i].stats.seen_ad)
+			return us->lets_bogus;
+	return true;
 }
 
 bool
@@ -322,6 +450,10 @@ upstreams_inherit(struct upstreams *us, const struct upstreams *old)
 	us->doubted = old->doubted;
 	us->signed_type = old->signed_type;
 	memcpy(us->signed_name, old->signed_name, sizeof(us->signed_name));
+	us->anchor_ok = old->anchor_ok && strcmp(us->anchor, old->anchor) == 0;
+	us->lets_bogus = old->lets_bogus;
+	us->on_seen = old->on_seen;
+	us->on_seen_arg = old->on_seen_arg;
 	for (i = 0; i < us->n; i++)
 		for (k = 0; k < old->n; k++) {
 			struct upstream *u = &us->v[i];
@@ -333,6 +465,8 @@ upstreams_inherit(struct upstreams *us, const struct upstreams *old)
 			u->stats.seen_ad = o->stats.seen_ad;
 			u->checked_bad = o->checked_bad;
 			u->checked_ms = o->checked_ms;
+			u->ad_ms = o->ad_ms;
+			u->folds = o->folds;
 		}
 }
 
@@ -346,10 +480,14 @@ upstreams_replied(struct upstreams *us, int i, bool has_opt, bool ad)
 
 	u->stats.replies++;
 	if (ad && u->stats.trust_ad) {
+		bool first = !u->stats.seen_ad;
+
 		u->stats.seen_ad = true;
 		u->checked_bad = false;
-		u->checked_ms = clock_mono_ms();
+		u->ad_ms = clock_mono_ms();
 		tell_mixed(us);
+		if (first && us->on_seen != NULL)
+			us->on_seen(us->on_seen_arg);
 	}
 	u->fails = 0;
 	u->probing = false;

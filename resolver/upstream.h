@@ -41,6 +41,11 @@ int upstreams_pick(struct upstreams *us, uint32_t mask);
 /* Does a query to server i carry OPT? Ask just before building it. */
 bool upstreams_wants_opt(struct upstreams *us, int i);
 
+/* Is the case of the name to be mixed (0x20)? And did the reply repeat it: a
+ * server that never does is asked without. */
+bool upstreams_wants_mix(const struct upstreams *us, int i);
+void upstreams_case(struct upstreams *us, int i, bool same);
+
 /* Send to server i. NULL when it is not possible now. */
 struct flight *upstreams_send(struct upstreams *us, int i, uint8_t *query,
     size_t len, flight_cb *cb, void *arg);
@@ -56,25 +61,44 @@ void upstreams_count_error(struct upstreams *us, int i);
 bool upstreams_trusted(const struct upstreams *us, int i);
 
 /*
- * What is an answer without AD from server i worth? Where no other server ever
- * validated, it is what it says: insecure. Else it may be a signed name asked of
- * a server that does not look: then it is believed only from one that was seen
- * to validate itself (doubt never weakens security).
+ * What is an answer without AD from server i worth, to a query that was sent at
+ * sent_ms? Where nobody demands validation and no server ever validated, it is
+ * what it says: insecure. Else it may be a signed name asked of a server that
+ * does not look, or looks no more: then it is believed only when that server
+ * validated something since (doubt never weakens security). A server may be
+ * exchanged at any moment, so what it did before proves nothing.
  */
 enum upstream_word {
 	UPSTREAM_BELIEVED,
 	UPSTREAM_DOUBTED,
-	UPSTREAM_CHECK, /* ask it for upstreams_signed() and see */
+	UPSTREAM_CHECK, /* ask it for upstreams_check_name() and see */
 };
-enum upstream_word upstreams_word(const struct upstreams *us, int i);
+enum upstream_word upstreams_word(
+    const struct upstreams *us, int i, int64_t sent_ms);
+
+/* Names that are or ought to be signed, the most reliable first: n 0, 1, ... up
+ * to NULL. One may be away, or signed no more. */
+const char *upstreams_check_name(
+    const struct upstreams *us, unsigned n, uint16_t *ret_type);
 
 /* A name that some server validated; and remember the newest. */
 const char *upstreams_signed(const struct upstreams *us, uint16_t *ret_type);
 void upstreams_note_signed(
     struct upstreams *us, const char *name, uint16_t type);
 
-/* The answer to that check. */
-void upstreams_checked(struct upstreams *us, int i, bool ad);
+/* No such name came back with AD. */
+void upstreams_check_failed(struct upstreams *us, int i);
+
+/* Why it is not believed; text for people. */
+const char *upstreams_doubt(const struct upstreams *us, int i);
+
+/* See resolver.h. */
+void upstreams_remember(
+    struct upstreams *us, const char *server, const char *name, uint16_t type);
+void upstreams_lets_bogus(struct upstreams *us, bool lets);
+void upstreams_on_seen(struct upstreams *us, void (*cb)(void *arg), void *arg);
+bool upstreams_expected(const struct upstreams *us);
+bool upstreams_closed(const struct upstreams *us);
 
 /* An answer of server i was not believed: counted, and warned about. */
 void upstreams_count_doubted(struct upstreams *us, int i);

@@ -101,6 +101,7 @@ static const struct {
 } state_dirs[NODE_DIRS] = {
 	{ ROLE_QUEUE, "queue" },
 	{ ROLE_POLICYD, "policy" },
+	{ ROLE_RESOLVER, "resolver" },
 };
 
 const struct node_dir *

@@ -58,7 +58,7 @@ struct node_socket {
 };
 
 /* A directory below state_dir that belongs to one process. */
-enum { NODE_DIRS = 2 };
+enum { NODE_DIRS = 3 };
 struct node_dir {
 	enum role role;
 	char path[4096];

@@ -70,6 +70,7 @@ const char *conf_net_format(const struct conf_net *net, char *buf, size_t len);
 
 /* "192.0.2.1:25", "[::1]:25"; without the port when it is 0. 64 bytes are
  * enough. Returns buf. */
+bool conf_addr_is_loopback(const union conf_addr *addr);
 const char *conf_addr_format(
     const union conf_addr *addr, char *buf, size_t len);
 
@@ -93,6 +94,7 @@ enum conf_listener_tls {
 	CONF_LTLS_IMPLICIT  /* TLS from the first byte */
 };
 enum conf_tls_version { CONF_TLS_1_2, CONF_TLS_1_3 };
+enum conf_dnssec { CONF_DNSSEC_TRUST, CONF_DNSSEC_REQUIRE, CONF_DNSSEC_OFF };
 enum conf_trust_ad { CONF_AD_LOOPBACK, CONF_AD_YES, CONF_AD_NO };
 enum conf_log_target { CONF_LOG_STDOUT, CONF_LOG_SYSLOG, CONF_LOG_FILE };
 enum conf_on_loss { CONF_LOSS_DIVIDE, CONF_LOSS_LOCAL, CONF_LOSS_STOP };
@@ -190,15 +192,21 @@ struct conf_trust { /* [trust] */
 
 struct conf_resolver {		       /* [resolver] */
 	struct conf_addrs nameservers; /* never empty */
+	enum conf_dnssec dnssec;
 	enum conf_trust_ad trust_ad;
 	int64_t timeout_ms; /* one question, all servers and tries */
 	uint32_t tries;	    /* per server */
 	int64_t min_ttl_s, max_ttl_s, negative_ttl_s;
 	uint64_t cache_size;	/* bytes */
 	uint32_t max_queries;	/* in flight */
+	bool mix_case;		/* 0x20 towards servers over a network */
 	const char *probe_good; /* signed name that must come back with AD */
 	const char *probe_bad;	/* broken name that must not come back */
 };
+
+/* Is the word of this name server on DNSSEC (the AD bit) believed? */
+bool conf_resolver_trusts(
+    const struct conf_resolver *rs, const union conf_addr *server);
 
 struct conf_mta_sts {	     /* [mta-sts] */
 	const char *ca_file; /* never NULL unless [trust] has none */

@@ -407,6 +407,24 @@ conf_net_format(const struct conf_net *net, char *buf, size_t len)
 	return buf;
 }
 
+bool
+conf_addr_is_loopback(const union conf_addr *addr)
+{
+	if (addr->sa.sa_family == AF_INET)
+		return ntohl(addr->in.sin_addr.s_addr) >> 24 == 127;
+	return IN6_IS_ADDR_LOOPBACK(&addr->in6.sin6_addr);
+}
+
+bool
+conf_resolver_trusts(
+    const struct conf_resolver *rs, const union conf_addr *server)
+{
+	return rs->dnssec != CONF_DNSSEC_OFF &&
+	    (rs->trust_ad == CONF_AD_YES ||
+		(rs->trust_ad == CONF_AD_LOOPBACK &&
+		    conf_addr_is_loopback(server)));
+}
+
 const char *
 conf_addr_format(const union conf_addr *addr, char *buf, size_t len)
 {

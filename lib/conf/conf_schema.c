@@ -120,6 +120,8 @@ static const struct conf_key trust_keys[] = {
 static const struct conf_key resolver_keys[] = {
 	K(conf_resolver, nameservers, ADDRS, 53, 0, NULL, NULL,
 	    "When empty: those of /etc/resolv.conf."),
+	K(conf_resolver, dnssec, ENUM, 0, 0, "trust", "trust|require|off",
+	    "Who validates: trust: servers that trust_ad covers, and one that was seen to validate must go on; require: they must from the start, else mail waits; off: nobody, no DANE."),
 	K(conf_resolver, trust_ad, ENUM, 0, 0, "loopback", "loopback|yes|no",
 	    "Whose word on DNSSEC (the AD bit) is believed: servers on loopback addresses, all, none."),
 	KN(conf_resolver, "timeout", timeout_ms, MS, 100, MIN, "5s", NULL,
@@ -136,10 +138,12 @@ static const struct conf_key resolver_keys[] = {
 	    "Memory for answers."),
 	K(conf_resolver, max_queries, INT, 1, 65535, "2000", NULL,
 	    "Questions in flight; more wait."),
+	K(conf_resolver, mix_case, BOOL, 0, 0, "yes", "no|yes",
+	    "Mix the case of names towards servers that are not on loopback, against forged answers (0x20)."),
 	K(conf_resolver, probe_good, HOST, 0, 0, NULL, NULL,
-	    "A signed name that must come back as secure at start."),
+	    "A signed name that must come back as secure; naming one makes trust mean require. Empty: arpa is asked, and the finding only told."),
 	K(conf_resolver, probe_bad, HOST, 0, 0, NULL, NULL,
-	    "A name with broken signatures that must not come back at all."),
+	    "A name with broken signatures that must not come back at all; naming one makes trust mean require."),
 };
 
 static const struct conf_key mta_sts_keys[] = {

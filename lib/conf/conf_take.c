@@ -246,6 +246,18 @@ take_trust(struct conf_where *w, void *base)
 	return r;
 }
 
+/* Is there a name server whose word on DNSSEC is believed? */
+static bool
+some_trusted(const struct conf_resolver *rs)
+{
+	size_t i;
+
+	for (i = 0; i < rs->nameservers.n; i++)
+		if (conf_resolver_trusts(rs, &rs->nameservers.v[i]))
+			return true;
+	return rs->nameservers.n == 0; /* another error tells */
+}
+
 static int
 take_resolver(struct conf_where *w, void *base)
 {
@@ -266,6 +278,11 @@ take_resolver(struct conf_where *w, void *base)
 		conf_where_error(w, "nameservers", false,
 		    "nameservers: found none, here or in the system's "
 		    "settings, wanted at least one");
+	if (rs->dnssec == CONF_DNSSEC_REQUIRE && !some_trusted(rs))
+		conf_where_error(w, "dnssec", false,
+		    "dnssec: found require, but trust_ad covers no name "
+		    "server, wanted one on a loopback address or trust_ad = "
+		    "yes");
 	if (rs->min_ttl_s > rs->max_ttl_s)
 		conf_where_error(w,
 		    conf_where_given(w, "min_ttl") ? "min_ttl" : "max_ttl",

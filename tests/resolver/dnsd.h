@@ -37,6 +37,7 @@ struct dnsd {
 	uv_tcp_t tcp;
 	char text[64]; /* "127.0.0.1:port" */
 	dnsd_script *script;
+	const char *ignore; /* a name that is not counted, or NULL */
 	unsigned udp_queries, tcp_queries, cd_queries;
 	void *arg;
 	uint8_t in[4096];
@@ -114,10 +115,10 @@ dnsd_query(struct dnsd *d, struct dnsd_query *q)
 	q->opt = q->b[11] == 1;
 	q->dopt = q->opt && (q->b[at + 12] & 0x80) != 0;
 	q->d = d;
-	if (q->tcp)
-		d->tcp_queries++;
-	else
-		d->udp_queries++;
+	if (d->ignore == NULL || strcmp(q->name, d->ignore) != 0) {
+		d->tcp_queries += q->tcp;
+		d->udp_queries += !q->tcp;
+	}
 	d->cd_queries += q->cd;
 	if (d->script != NULL)
 		d->script(q, &pk);

@@ -253,6 +253,7 @@ setup_process(void **state)
 	assert_int_equal(uv_timer_start(&guard, on_guard, 20000, 0), 0);
 	assert_int_equal(ipc_hub_init(&hub, &loop), 0);
 	dnsd_start(&dns, &loop, NULL);
+	dns.ignore = PROBE_DEFAULT;
 	assert_int_equal(ipc_pair(fd), 0);
 	pid = fork();
 	assert_true(pid >= 0);
@@ -432,22 +433,25 @@ test_admin(void **state)
 	call(ADM_STATUS, "");
 	assert_int_equal(seen.end_code, 0);
 	assert_true(in_doc(dns.text));
-	assert_true(in_doc("\"secure\":1"));
-	assert_true(in_doc("\"dnssec\":\"not probed\""));
+	while (in_doc("\"dnssec\":\"running\""))
+		call(ADM_STATUS, "");
+	assert_true(in_doc("\"secure\":2")); /* ours, and the probe's */
+	assert_true(in_doc("\"dnssec\":\"validates\""));
+	assert_true(in_doc("\"warning\":null"));
 	call(ADM_METRICS, "");
 	assert_int_equal(seen.end_code, 0);
 	assert_true(in_doc("postern_dns_requests_total"));
 	call(ADM_DNSFLUSH, "Example.ORG.");
 	assert_true(in_doc("\"changed\":1"));
 	call(ADM_DNSFLUSH, "");
-	assert_true(in_doc("\"changed\":0"));
+	assert_true(in_doc("\"changed\":1")); /* the probe's */
 	call(ADM_DNSFLUSH, "no name");
 	assert_int_equal(seen.end_code, 400);
 	send_ask(2, "example.org", DNS_MX);
 	wait_answer(2);
 	assert_int_equal(dns.udp_queries, 2);
 
-	/* a reload that stops trusting, and probes for DNSSEC */
+	/* a reload that stops trusting */
 	send_config(2, "trust_ad = no\nprobe_good = good.example\n");
 	while (seen.config_done != 2)
 		(void)uv_run(&loop, UV_RUN_ONCE);
@@ -458,8 +462,14 @@ test_admin(void **state)
 	do
 		call(ADM_STATUS, "");
 	while (in_doc("\"dnssec\":\"running\""));
-	assert_true(in_doc("\"dnssec\":\"signed name came back insecure\""));
-	send_config(3, "probe_good = good.example\nprobe_bad = bad.example\n");
+	assert_true(in_doc("\"dnssec\":\"no server is trusted to validate\""));
+	assert_true(in_doc("\"warning\":\"DANE is configured but no"));
+	send_config(4, "dnssec = off\n");
+	do
+		call(ADM_STATUS, "");
+	while (!in_doc("\"dnssec\":\"not probed\""));
+	assert_true(in_doc("\"warning\":null"));
+	send_config(5, "probe_good = good.example\nprobe_bad = bad.example\n");
 	do
 		call(ADM_STATUS, "");
 	while (!in_doc("\"dnssec\":\"validates\""));

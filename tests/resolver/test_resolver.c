@@ -539,8 +539,107 @@ test_mixed_servers(void **state)
 	assert_false(st.mixed);
 	before = s[1].udp_queries;
 	expect_a("e.example", DNS_INSECURE, 2);
-	assert_int_equal(s[1].udp_queries, before + 1);
+	/* looked at each time, unless it showed it in that very moment */
+	assert_in_range(s[1].udp_queries, before + 1, before + 2);
 	expect_a("signed2.example", DNS_SECURE, 2);
+	end();
+}
+
+/* Secure, until it is exchanged for one that does not validate. */
+static void
+test_stops_validating(void **state)
+{
+	struct resolver_stats st;
+
+	(void)state;
+	setup_servers(validates_2, silent);
+	set.n_servers = 1;
+	assert_int_equal(resolver_new(&loop, &set, &res), 0);
+	expect_a("a.example", DNS_INSECURE, 2); /* it may never validate */
+	assert_int_equal(s[0].udp_queries, 1);
+	expect_a("signed.example", DNS_SECURE, 2);
+	clock_test_advance_ms(10);
+	expect_a("b.example", DNS_INSECURE, 2); /* it still does */
+	assert_int_equal(s[0].udp_queries, 4);
+	s[0].script = insecure_2;
+	clock_test_advance_ms(10);
+	expect_failed("c.example", DNS_A, DNS_WHY_UNVALIDATED);
+	expect_failed("signed2.example", DNS_A, DNS_WHY_UNVALIDATED);
+	resolver_stats(res, &st);
+	assert_true(st.expected && st.closed && !st.mixed);
+	assert_string_equal(validates(0), "no");
+	/* other settings of the same server do not forget it */
+	assert_int_equal(resolver_configure(res, &set), 0);
+	expect_failed("d.example", DNS_A, DNS_WHY_UNVALIDATED);
+	/* neither does a failing server count as an answer */
+	s[0].script = servfail;
+	expect_failed("e.example", DNS_A, DNS_WHY_SERVFAIL);
+	s[0].script = validates_2;
+	clock_test_advance_ms(5001);
+	expect_a("f.example", DNS_INSECURE, 2);
+	resolver_stats(res, &st);
+	assert_false(st.closed);
+	/* a name that must not come back did */
+	resolver_lets_bogus(res, true);
+	expect_failed("g.example", DNS_A, DNS_WHY_UNVALIDATED);
+	resolver_stats(res, &st);
+	assert_true(st.closed);
+	resolver_lets_bogus(res, false);
+	expect_a("h.example", DNS_INSECURE, 2);
+	end();
+}
+
+static void
+count_seen(void *arg)
+{
+	++*(int *)arg;
+}
+
+/* What an earlier process saw; what the settings demand. */
+static void
+test_expected(void **state)
+{
+	struct resolver_stats st;
+	uint16_t type;
+	int seen = 0;
+
+	(void)state;
+	setup_servers(insecure_2, insecure_2);
+	set.n_servers = 1;
+	assert_int_equal(resolver_new(&loop, &set, &res), 0);
+	resolver_on_seen(res, count_seen, &seen);
+	resolver_remember(res, "192.0.2.1:53", "signed.example", DNS_A);
+	expect_a("a.example", DNS_INSECURE, 2);
+	resolver_remember(res, s[0].text, "signed.example", DNS_MX);
+	expect_failed("b.example", DNS_A, DNS_WHY_UNVALIDATED);
+	assert_string_equal(resolver_signed(res, &type), "signed.example");
+	assert_int_equal(type, DNS_MX);
+	assert_int_equal(seen, 0); /* it was known */
+	end();
+
+	setup_servers(insecure_2, insecure_2);
+	set.n_servers = 1;
+	set.demand = true;
+	(void)strcpy(set.check_name, "signed");
+	assert_int_equal(resolver_new(&loop, &set, &res), 0);
+	resolver_on_seen(res, count_seen, &seen);
+	expect_failed("a.example", DNS_A, DNS_WHY_UNVALIDATED);
+	resolver_stats(res, &st);
+	assert_true(st.closed);
+	s[0].script = validates_2;
+	clock_test_advance_ms(5001);
+	expect_a("b.example", DNS_INSECURE, 2);
+	assert_int_equal(seen, 1);
+	/* a name of which nobody is sure may be down or unsigned: the next one */
+	expect_a("signed2.example", DNS_SECURE, 2);
+	end();
+
+	/* nobody is trusted: nothing can be demanded of them */
+	setup_servers(insecure_2, insecure_2);
+	set.demand = true;
+	set.servers[0].trust_ad = set.servers[1].trust_ad = false;
+	assert_int_equal(resolver_new(&loop, &set, &res), 0);
+	expect_a("a.example", DNS_INSECURE, 2);
 	end();
 }
 
@@ -717,14 +816,69 @@ test_malformed(void **state)
 	end();
 }
 
+static unsigned mixed_queries;
+
+static void
+mixed(struct dnsd_query *q, struct packet *pk)
+{
+	size_t i;
+
+	for (i = 12; q->b[i] != 0; i++)
+		if (q->b[i] >= 'A' && q->b[i] <= 'Z') {
+			mixed_queries++;
+			break;
+		}
+	secure_1(q, pk);
+}
+
 static void
 test_mixed_case(void **state)
 {
 	(void)state;
 	setup_servers(secure_1, silent);
 	set.mix_case = true;
+	set.servers[0].network = true;
 	assert_int_equal(resolver_new(&loop, &set, &res), 0);
+	mixed_queries = 0;
+	s[0].script = mixed;
 	expect_a("www.some-longer-name.example", DNS_SECURE, 1);
+	assert_int_equal(mixed_queries, 1);
+	/* not on this host's own addresses */
+	set.servers[0].network = false;
+	assert_int_equal(resolver_configure(res, &set), 0);
+	expect_a("www.another-long-name.example", DNS_SECURE, 1);
+	assert_int_equal(mixed_queries, 1);
+	end();
+}
+
+/* A server that changes the case is found out, and asked without. */
+static void
+lowers(struct dnsd_query *q, struct packet *pk)
+{
+	size_t i;
+
+	pk_reply(pk, q->b, F_RA | F_AD, 0);
+	pk_a(pk, "@", 300, 1);
+	pk_opt(pk, 0, -1, "");
+	for (i = 12; pk->b[i] != 0; i++)
+		if (pk->b[i] >= 'A' && pk->b[i] <= 'Z')
+			pk->b[i] |= 0x20;
+	dnsd_send(q, pk);
+}
+
+static void
+test_case_changed(void **state)
+{
+	(void)state;
+	setup_servers(lowers, silent);
+	set.mix_case = true;
+	set.n_servers = 1;
+	set.servers[0].network = true;
+	assert_int_equal(resolver_new(&loop, &set, &res), 0);
+	expect_failed("www.some-longer-name.example", DNS_A, DNS_WHY_MALFORMED);
+	expect_failed(
+	    "www.third-longer-name.example", DNS_A, DNS_WHY_MALFORMED);
+	expect_a("www.other-longer-name.example", DNS_SECURE, 1);
 	end();
 }
 
@@ -1036,6 +1190,13 @@ formerr_to_edns(struct dnsd_query *q, struct packet *pk)
 	dnsd_send(q, pk);
 }
 
+static void
+with_edns(struct dnsd_query *q, struct packet *pk)
+{
+	assert_true(q->opt);
+	insecure_2(q, pk);
+}
+
 /* c-ares drops EDNS for the whole channel; the next question has it again. */
 static void
 test_formerr(void **state)
@@ -1047,8 +1208,8 @@ test_formerr(void **state)
 	s[0].arg = &with_opt;
 	expect_a("a.example", DNS_INSECURE, 4);
 	assert_int_equal(with_opt, 1);
-	s[0].script = secure_1;
-	expect_a("b.example", DNS_SECURE, 1);
+	s[0].script = with_edns;
+	expect_a("b.example", DNS_INSECURE, 2);
 	/* a server without EDNS costs a new channel now and then, not always */
 	s[0].script = formerr_to_edns;
 	expect_a("c.example", DNS_INSECURE, 4);
@@ -1165,6 +1326,8 @@ main(void)
 		cmocka_unit_test(test_errors),
 		cmocka_unit_test(test_bogus),
 		cmocka_unit_test(test_mixed_servers),
+		cmocka_unit_test(test_stops_validating),
+		cmocka_unit_test(test_expected),
 		cmocka_unit_test(test_mixed_trust),
 		cmocka_unit_test(test_mixed_chain),
 		cmocka_unit_test(test_truncated),
@@ -1172,6 +1335,7 @@ main(void)
 		cmocka_unit_test(test_wrong_id),
 		cmocka_unit_test(test_malformed),
 		cmocka_unit_test(test_mixed_case),
+		cmocka_unit_test(test_case_changed),
 		cmocka_unit_test(test_single_flight),
 		cmocka_unit_test(test_chain),
 		cmocka_unit_test(test_chain_errors),

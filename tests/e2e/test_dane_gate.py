@@ -1,0 +1,147 @@
+"""What the node makes of a resolver that validates no more, or never did: doubt delays mail, it takes
+no protection away, and `status` and the log say what is wrong and what to do."""
+from harness import contains, equal, main, test
+
+SENDER = "sender@client.test"
+WRONG = "DANE is configured but the resolver does not validate"
+
+
+def node_of(w, front, **resolver):
+    return w.postern(settings={
+        "resolver": {"nameservers": front.at, **resolver},
+        "delivery": {"idle": "1s"},
+        "queue": {"host_down_retry": "1s", "host_down_max_retry": "2s"}})
+
+
+def resolver_of(node):
+    """What the resolver says of itself; an alert makes `status` end with 1."""
+    doc = node.ctl("status", "detail", want=None)
+    return next(p["status"] for p in doc["processes"] if p["process"] == "resolver")
+
+
+def domains(w, *names):
+    mx = w.mx("mx1.%s" % names[0])
+    for name in names:
+        w.domain(name, mx)
+    w.zone(names[0]).host(mx)
+    w.commit()
+    return mx
+
+
+def send(node, domain):
+    return node.submit(SENDER, ["a@" + domain])
+
+
+def waits(node, domain, mx, n):
+    node.wait_log(r"Destination %s is down \(dns-indeterminate" % domain)
+    equal(len(mx.messages), n, "messages that left")
+
+
+def alerted(node):
+    contains(resolver_of(node)["alert"], WRONG)
+    contains(node.ctl("status", want=1, raw=True), WRONG)
+
+
+def settled(node, what):
+    node.wait_log("DNSSEC: the resolver validates" if what == "validates" else WRONG)
+    return resolver_of(node)
+
+
+@test
+def stops_validating(w):
+    """Also over a restart: what was seen before is remembered."""
+    front = w.front()
+    mx = domains(w, "one.test", "two.test", "three.test")
+    node = node_of(w, front).start()
+    r = settled(node, "validates")
+    equal((r["dnssec"], r["alert"], r["warning"]), ("validates", None, None))
+    node.wait_done(send(node, "one.test"))
+    equal(len(mx.messages), 1)
+
+    front.set("strip")
+    two = send(node, "two.test")
+    waits(node, "two.test", mx, 1)
+    line = node.wait_log(WRONG)[0]
+    contains(line, front.at)
+    contains(line, "dnssec = off")
+    alerted(node)
+
+    node.stop()
+    mark = node.log_size()
+    node.start()
+    three = send(node, "three.test")
+    node.wait_log(r"Destination three.test is down \(dns-indeterminate", since=mark)
+    equal(len(mx.messages), 1, "messages that left")
+    alerted(node)
+
+    front.set(None)
+    node.wait_done(two)
+    node.wait_done(three)
+    node.stop()
+
+
+@test
+def never_validated(w):
+    """The operator never asked for it: mail flows, and is told what is missing."""
+    front = w.front().set("strip")
+    mx = domains(w, "one.test", "two.test")
+    node = node_of(w, front).start()
+    r = settled(node, "not")
+    equal(r["dnssec"], "signed name came back insecure")
+    contains(r["warning"], "mail goes on without DANE")
+    node.wait_done(send(node, "one.test"))
+    equal(len(mx.messages), 1)
+    node.stop()
+
+
+@test
+def required_from_the_start(w):
+    front = w.front().set("strip")
+    mx = domains(w, "one.test")
+    node = node_of(w, front, dnssec="require").start()
+    mid = send(node, "one.test")
+    waits(node, "one.test", mx, 0)
+    alerted(node)
+    front.set(None)
+    node.wait_done(mid)
+    node.stop()
+
+
+@test
+def broken_names_come_back(w):
+    """Validation that lets everything through: what it says of unsigned names is worth nothing."""
+    front = w.front()
+    mx = domains(w, "one.test", "through.test")
+    w.zone("safe.test", signed=True).a("@", "127.0.0.9")
+    w.zone("broken.test").a("@", "127.0.0.9")  # answered: as by a resolver that is permissive
+    w.commit()
+    node = node_of(w, front, probe_good="safe.test", probe_bad="broken.test").start()
+    line = node.wait_log(WRONG)[0]
+    contains(line, "broken name was answered")
+    mid = send(node, "one.test")
+    waits(node, "one.test", mx, 0)
+    alerted(node)
+    node.stop()
+
+
+@test
+def switched_off(w):
+    """The way out that the messages name."""
+    front = w.front()
+    mx = domains(w, "one.test")
+    node = node_of(w, front).start()
+    settled(node, "validates")
+    front.set("strip")
+    mid = send(node, "one.test")
+    waits(node, "one.test", mx, 0)
+    node.settings["resolver"]["dnssec"] = "off"
+    node.write()
+    node.ctl("reload")
+    node.wait_done(mid)
+    r = resolver_of(node)
+    equal((r["dnssec"], r["alert"], r["warning"]), ("not probed", None, None))
+    node.stop()
+
+
+if __name__ == "__main__":
+    main()
