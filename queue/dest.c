@@ -183,7 +183,7 @@ void
 qdest_maybe_unload(struct queue *q, struct qdest *d)
 {
 	if (d->win_n > 0 || d->in_flight > 0 || d->n_holds > 0 || d->jobs > 0 ||
-	    d->in_ready || d->fail != NULL)
+	    d->in_ready || d->fail != NULL || d->warming != WARM_NOT)
 		return;
 	qdest_free(q, d);
 }
@@ -249,6 +249,12 @@ const struct dq_entry *
 qdest_first(const struct qdest *d)
 {
 	return d->win_n == 0 ? NULL : &d->win[d->win_head];
+}
+
+const struct dq_entry *
+qdest_at(const struct qdest *d, uint32_t i)
+{
+	return win_at(d, i);
 }
 
 void
@@ -326,6 +332,9 @@ qdest_refill(struct queue *q, struct qdest *d, struct sview *v)
 	siter_end(&it);
 	if (r == PE_NOT_FOUND)
 		d->all_loaded = true;
+	/* what comes after all that was due will just have been written */
+	d->dq_old = d->dq_old && !d->all_loaded;
+	d->dq_touched = false;
 	return r == PE_NOT_FOUND ? 0 : r;
 }
 

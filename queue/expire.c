@@ -117,17 +117,16 @@ collect(struct queue *q, struct sview *v, struct op_result *op,
 	return lost;
 }
 
-void
-queue_expire(struct queue *q)
+static void
+expire_go(struct queue *q)
 {
 	struct op_result *op;
 	struct lost lost;
 	struct sview v;
 	bool has_lost;
 
-	if (q->expire_job || q->closing || q->store_error != 0)
+	if (q->expire_job || q->store_error != 0)
 		return;
-	queue_clock(q);
 	op = queue_result_new(0, EXPIRE_BATCH);
 	if (op == NULL)
 		return;
@@ -151,4 +150,22 @@ queue_expire(struct queue *q)
 	}
 	q->expire_job = true;
 	queue_result_put(q, op, true);
+}
+
+void
+queue_expire(struct queue *q)
+{
+	struct touch *t;
+
+	if (q->expire_job || q->store_error != 0 ||
+	    !queue_round_begin(q, &q->expire_round))
+		return;
+	queue_clock(q);
+	t = queue_round_add(&q->expire_round);
+	t->db = DB_EXP;
+	t->follow = TOUCH_MSG;
+	t->max = EXPIRE_SCAN;
+	t->until_s = queue_expiry_now(q);
+	key_time(&t->from, q->expire_at_s, q->expire_at_mid);
+	queue_round_start(q, &q->expire_round, expire_go);
 }

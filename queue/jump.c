@@ -213,16 +213,16 @@ far_end(struct sview *v, enum store_db db, int64_t from_s, uint64_t *ids)
 	return n;
 }
 
-void
-queue_repair_times(struct queue *q)
+static void
+repair_go(struct queue *q)
 {
 	uint64_t dests[REPAIRS], notices[REPAIRS], msgs[REPAIRS];
 	size_t n_dests, n_notices, n_msgs = 0, i;
 	int64_t now_s = clock_now_s();
 	struct sview v;
 
-	if (q->n_repairs > 0 || q->closing || q->draining ||
-	    q->store_error != 0 || store_read_begin(q->store, &v) < 0)
+	if (q->n_repairs > 0 || q->draining || q->store_error != 0 ||
+	    store_read_begin(q->store, &v) < 0)
 		return;
 	n_dests = far_end(&v, DB_SCHED, now_s + longest_wait_s(q), dests);
 	n_notices = far_end(
@@ -236,4 +236,28 @@ queue_repair_times(struct queue *q)
 		repair_msg(q, notices[i], false);
 	for (i = 0; i < n_msgs; i++)
 		repair_msg(q, msgs[i], true);
+}
+
+static void
+touch_far_end(struct queue *q, enum store_db db, int64_t from_s)
+{
+	struct touch *t = queue_round_add(&q->repair_round);
+
+	t->db = db;
+	t->max = REPAIRS;
+	key_time(&t->from, from_s, 0);
+}
+
+void
+queue_repair_times(struct queue *q)
+{
+	int64_t now_s = clock_now_s();
+
+	if (q->n_repairs > 0 || q->draining || q->store_error != 0 ||
+	    !queue_round_begin(q, &q->repair_round))
+		return;
+	touch_far_end(q, DB_SCHED, now_s + longest_wait_s(q));
+	touch_far_end(q, DB_NOTICE, now_s + NOTICE_COLLECT_S + MARGIN_S);
+	touch_far_end(q, DB_EXP, now_s + FAR_EXPIRY_S);
+	queue_round_start(q, &q->repair_round, repair_go);
 }

@@ -100,7 +100,7 @@ setup(struct child *c, void *arg)
 		r = back;
 	/* threads start before the lock-down, and none after it */
 	if (r == 0)
-		r = queue_writer_start(&proc.queue, c->loop, proc.store);
+		r = queue_threads_start(&proc.queue, c->loop, proc.store);
 	return r;
 }
 

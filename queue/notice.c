@@ -277,7 +277,7 @@ format_from_file(struct queue *q, struct notice *n, struct bounce *b,
 
 	if (b->full)
 		want = (size_t)m->size;
-	r = body_open(q->store->dir_fd, n->op.mid, m->size, &fd);
+	r = store_body_open(q->store, n->op.mid, m->size, &fd);
 	if (r < 0)
 		return r;
 	mem = malloc(want + 1);
@@ -487,8 +487,8 @@ one(struct queue *q, struct sview *v, uint64_t mid)
 	return 1;
 }
 
-void
-queue_notices(struct queue *q)
+static void
+notices_go(struct queue *q)
 {
 	int64_t now_s = clock_now_s(), at_s;
 	struct siter it;
@@ -496,8 +496,7 @@ queue_notices(struct queue *q)
 	uint64_t mid;
 	int r, n;
 
-	if (q->closing || q->store_error != 0 ||
-	    q->n_noticing == NOTICES_AT_ONCE ||
+	if (q->store_error != 0 || q->n_noticing == NOTICES_AT_ONCE ||
 	    store_read_begin(q->store, &v) < 0)
 		return;
 	r = siter_first(&it, v.txn, v.st, DB_NOTICE, NULL);
@@ -523,4 +522,34 @@ queue_notices(struct queue *q)
 	}
 	siter_end(&it);
 	store_read_end(&v);
+}
+
+/* What of an original may come along, at most. */
+static uint64_t
+longest_copy(const struct queue *q)
+{
+	uint64_t max = BOUNCE_HEADERS_MAX + 1;
+	size_t i;
+
+	for (i = 0; i < q->conf->n_profiles; i++)
+		if (q->conf->profiles[i].max_copy > max)
+			max = q->conf->profiles[i].max_copy;
+	return max;
+}
+
+void
+queue_notices(struct queue *q)
+{
+	struct touch *t;
+
+	if (q->store_error != 0 || q->n_noticing == NOTICES_AT_ONCE ||
+	    !queue_round_begin(q, &q->notice_round))
+		return;
+	t = queue_round_add(&q->notice_round);
+	t->db = DB_NOTICE;
+	t->follow = TOUCH_BODY;
+	t->max = 2 * NOTICES_AT_ONCE; /* some of them are being written */
+	t->until_s = clock_now_s();
+	t->body_max = longest_copy(q);
+	queue_round_start(q, &q->notice_round, notices_go);
 }

@@ -113,15 +113,25 @@ read_window(struct queue *q, struct qdest *d)
 		(void)queue_store_failed(q, r);
 }
 
+/* Something became due that was written long ago, maybe. */
 static bool
-wants_reading(const struct qdest *d)
+has_come_due(const struct qdest *d)
 {
-	if (d->rescan)
-		return d->win_n == 0;
+	return d->next_due_s != 0 && d->next_due_s <= clock_now_s();
+}
+
+bool
+qdest_wants_reading(const struct qdest *d)
+{
 	if (d->win_n > 0)
 		return false;
-	return !d->all_loaded ||
-	    (d->next_due_s != 0 && d->next_due_s <= clock_now_s());
+	return d->rescan || !d->all_loaded || has_come_due(d);
+}
+
+bool
+qdest_reads_cold(const struct qdest *d)
+{
+	return !d->dq_touched && (d->dq_old || has_come_due(d));
 }
 
 void
@@ -133,12 +143,18 @@ queue_poke(struct queue *q, struct qdest *d)
 	}
 	if (!queue_may_work(q, d)) {
 		qdest_window_clear(q, d);
+		d->dq_old = true; /* by the time it goes on */
+		d->dq_touched = false;
 		leave_ready(q, d);
 		qdest_maybe_unload(q, d);
 		return;
 	}
-	if (wants_reading(d))
-		read_window(q, d);
+	if (qdest_wants_reading(d)) {
+		if (qdest_reads_cold(d))
+			queue_warm_dest(q, d, false);
+		else
+			read_window(q, d);
+	}
 	if (d->win_n == 0) {
 		leave_ready(q, d);
 		qdest_maybe_unload(q, d);
@@ -146,10 +162,15 @@ queue_poke(struct queue *q, struct qdest *d)
 	}
 	if (d->n_holds > 0)
 		tell_more(q, d);
-	if (wants_worker(q, d))
-		enter_ready(q, d);
-	else
+	if (!wants_worker(q, d)) {
 		leave_ready(q, d);
+	} else if (d->n_holds == 0 && !queue_is_warm(q, qdest_first(d)->mid)) {
+		/* offered when its first messages are there */
+		leave_ready(q, d);
+		queue_warm_dest(q, d, false);
+	} else {
+		enter_ready(q, d);
+	}
 }
 
 /* ---- offering -------------------------------------------------------------------- */
@@ -207,6 +228,7 @@ offer_to(struct queue *q, struct qdest *d, struct qworker *w)
 	h->dest = d;
 	h->worker = w;
 	h->probe = d->retries > 0;
+	STAILQ_INIT(&h->cold);
 	LIST_INSERT_HEAD(&d->holds, h, dest_link);
 	LIST_INSERT_HEAD(&w->holds, h, worker_link);
 	d->n_holds++;
@@ -274,6 +296,7 @@ void
 queue_hold_end(struct queue *q, struct qhold *h)
 {
 	(void)q;
+	queue_pulls_end(h);
 	LIST_REMOVE(h, dest_link);
 	LIST_REMOVE(h, worker_link);
 	h->dest->n_holds--;
@@ -315,10 +338,11 @@ sched_one(struct queue *q, struct sview *v, int64_t at_s, uint64_t id,
 	d->retries = rec.retries;
 	d->until_s = rec.until_s;
 	d->suspended = rec.suspended;
+	d->dq_old = d->dq_touched = true; /* its beginning, in this round */
 }
 
-void
-queue_sched(struct queue *q)
+static void
+sched_go(struct queue *q)
 {
 	static uint64_t ids[SCHED_SLICE]; /* one loop, never nested */
 	int64_t now_s = clock_now_s(), at_s;
@@ -332,13 +356,6 @@ queue_sched(struct queue *q)
 
 	if (q->draining || q->all_suspended)
 		return;
-	if (q->sched_rescan ||
-	    clock_mono_ms() - q->sched_scan_ms > SCHED_RESCAN_MS) {
-		q->sched_at_s = 0;
-		q->sched_at_id = 0;
-		q->sched_rescan = false;
-		q->sched_scan_ms = clock_mono_ms();
-	}
 	q->sched_more = q->sched_full = false;
 	r = store_read_begin(q->store, &v);
 	if (r < 0) {
@@ -384,12 +401,37 @@ queue_sched(struct queue *q)
 }
 
 void
+queue_sched(struct queue *q)
+{
+	struct touch *t;
+
+	if (q->draining || q->all_suspended ||
+	    !queue_round_begin(q, &q->sched_round))
+		return;
+	if (q->sched_rescan ||
+	    clock_mono_ms() - q->sched_scan_ms > SCHED_RESCAN_MS) {
+		q->sched_at_s = 0;
+		q->sched_at_id = 0;
+		q->sched_rescan = false;
+		q->sched_scan_ms = clock_mono_ms();
+	}
+	t = queue_round_add(&q->sched_round);
+	t->db = DB_SCHED;
+	t->follow = TOUCH_DEST;
+	t->max = SCHED_SLICE;
+	t->until_s = clock_now_s();
+	key_time(&t->from, q->sched_at_s, q->sched_at_id);
+	queue_round_start(q, &q->sched_round, sched_go);
+}
+
+void
 queue_accepted(struct queue *q, const struct op_accept *op)
 {
 	int64_t now_s = clock_now_s();
 	struct qdest *d;
 	uint32_t i;
 
+	queue_warm_note(q, op->mid);
 	for (i = 0; i < op->n_rcpts; i++) {
 		const struct op_rcpt *rc = &op->rcpts[i];
 		struct dq_entry e = { op->due_s, op->mid, rc->rid };
@@ -412,6 +454,7 @@ queue_accepted(struct queue *q, const struct op_accept *op)
 			d->retries = rc->ret_retries;
 			d->until_s = rc->ret_until_s;
 			d->queued = 1;
+			d->dq_old = rc->ret_others;
 			if (d->retries > 0)
 				qdest_set_down(q, d);
 		} else {

@@ -129,7 +129,7 @@ open_body(struct queue *q, struct sview *v, uint64_t mid, struct pick *p)
 	p->m.body = NULL;
 	p->m.body_len = 0;
 	if (p->rec.body == REC_BODY_FILE)
-		return body_open(q->store->dir_fd, mid, p->rec.size, &p->fd);
+		return store_body_open(q->store, mid, p->rec.size, &p->fd);
 	key_u64(&k, mid);
 	r = sview_get(v, DB_BODY, &k, &val);
 	if (r < 0)
@@ -153,7 +153,8 @@ drop_rcpt(
 
 /*
  * Take the next message of the window with its recipients there. 1, or 0 when
- * the window has none that can go. Values are borrowed from v.
+ * the window has none that can go now: it is empty, or what comes next is not in
+ * memory. Values are borrowed from v.
  */
 static int
 pick_message(struct qworker *w, struct qdest *d, struct sview *v,
@@ -166,7 +167,7 @@ pick_message(struct qworker *w, struct qdest *d, struct sview *v,
 	uint64_t mid;
 	int r;
 
-	while ((e = qdest_first(d)) != NULL) {
+	while ((e = qdest_first(d)) != NULL && queue_is_warm(q, e->mid)) {
 		mid = e->mid;
 		p->m.n_rcpts = 0;
 		r = sview_msg(v, mid, &p->rec);
@@ -288,7 +289,28 @@ send_pull_end(struct qworker *w, uint64_t req_id, struct qhold *h,
 	(void)ipc_send_end(w->chan, -1); /* over 16 MB behind: it is stuck */
 }
 
-/* Returns how many messages went out, or negative when there was no room. */
+/* Has the window anything that can be read now? refills: windows read so far.
+ * *ret_cold: the disk is to be asked first. */
+static bool
+window_ready(struct queue *q, struct qdest *d, struct sview *v, int *refills,
+    bool *ret_cold)
+{
+	*ret_cold = false;
+	if (d->win_n == 0) {
+		if (!qdest_wants_reading(d))
+			return false;
+		*ret_cold = qdest_reads_cold(d);
+		/* a million that expired meanwhile, say, take several pulls */
+		if (*ret_cold || (*refills)++ == REFILLS_MAX ||
+		    qdest_refill(q, d, v) < 0 || d->win_n == 0)
+			return false;
+	}
+	*ret_cold = !queue_is_warm(q, qdest_first(d)->mid);
+	return !*ret_cold;
+}
+
+/* Returns how many messages went out; PE_FULL when there was no room for the
+ * first one, -EAGAIN when it comes from the disk. */
 static int
 pull_some(struct qworker *w, uint64_t req_id, struct qhold *h,
     const struct hand_pull *m, struct sview *v)
@@ -297,16 +319,14 @@ pull_some(struct qworker *w, uint64_t req_id, struct qhold *h,
 	struct queue *q = w->q;
 	struct qdest *d = h->dest;
 	int n = 0, refills = 0, r;
+	bool cold = false;
 
 	while ((uint32_t)n < m->max_messages && w->n_flights < FLIGHTS_MAX) {
 		if (ipc_chan_backlog(w->chan) > PULL_BACKLOG_MAX) {
 			ipc_chan_want_room(w->chan);
 			return n > 0 ? n : PE_FULL;
 		}
-		/* a million that expired meanwhile, say, take several pulls */
-		if (d->win_n == 0 &&
-		    (refills++ == REFILLS_MAX || qdest_refill(q, d, v) < 0 ||
-			d->win_n == 0))
+		if (!window_ready(q, d, v, &refills, &cold))
 			break;
 		r = pick_message(w, d, v, m->max_rcpts, &p);
 		if (r == 0)
@@ -330,9 +350,10 @@ pull_some(struct qworker *w, uint64_t req_id, struct qhold *h,
 		q->stats.handed += p.m.n_rcpts;
 		n++;
 	}
-	return n;
+	return n == 0 && cold ? -EAGAIN : n;
 }
 
+/* 0: answered; PE_FULL or -EAGAIN: to be asked again, see pull_some(). */
 static int
 answer_pull(struct qworker *w, uint64_t req_id, const struct hand_pull *m)
 {
@@ -353,14 +374,46 @@ answer_pull(struct qworker *w, uint64_t req_id, const struct hand_pull *m)
 		(void)queue_store_failed(q, r);
 		r = 0;
 	}
-	if (r == PE_FULL)
+	if (r == -EAGAIN)
+		queue_warm_dest(q, h->dest, true);
+	if (r == PE_FULL || r == -EAGAIN)
 		return r;
 	send_pull_end(w, req_id, h, m->dest_id, r > 0);
+	if (r > 0)
+		queue_warm_ahead(q, h->dest);
 	/* with nothing found so far, MORE follows when the rest was read */
 	if (r > 0 ? qdest_first(h->dest) != NULL
 		  : r == 0 && h->dest->win_n == 0 && !h->dest->all_loaded)
 		queue_poke(q, h->dest);
 	return 0;
+}
+
+/* In order where it waits for room; its destination may have several that wait
+ * for the disk. */
+static void
+keep_pull(struct qworker *w, struct qpull *p, int why)
+{
+	struct qhold *h = queue_hold_find(w, p->m.dest_id);
+
+	if (why == -EAGAIN && h != NULL) {
+		STAILQ_INSERT_TAIL(&h->cold, p, link);
+		return;
+	}
+	STAILQ_INSERT_TAIL(&w->pulls, p, link);
+	w->n_room++;
+}
+
+static void
+answer_kept(struct qworker *w, struct qpull *p)
+{
+	int r = answer_pull(w, p->req_id, &p->m);
+
+	if (r == PE_FULL || r == -EAGAIN) {
+		keep_pull(w, p, r);
+		return;
+	}
+	w->n_pulls--;
+	free(p);
 }
 
 static int
@@ -369,14 +422,17 @@ on_pull(void *peer, struct ipc_msg *im, struct ipc_rd *rd)
 	struct qworker *w = peer;
 	struct hand_pull m;
 	struct qpull *p;
+	int r = PE_FULL;
 
 	if (hand_pull_decode(rd, &m) < 0 || w->n_pulls >= PULLS_MAX ||
 	    queue_hold_find(w, m.dest_id) == NULL)
 		return PE_PROTO;
 	w->q->stats.pulls++;
-	if (w->n_pulls == 0 && answer_pull(w, im->req_id, &m) != PE_FULL)
-		return 0;
-	/* no room in the channel: answered in order when there is */
+	if (w->n_room == 0) {
+		r = answer_pull(w, im->req_id, &m);
+		if (r != PE_FULL && r != -EAGAIN)
+			return 0;
+	}
 	p = malloc(sizeof(*p));
 	if (p == NULL) {
 		send_pull_end(w, im->req_id, NULL, m.dest_id, false);
@@ -384,8 +440,8 @@ on_pull(void *peer, struct ipc_msg *im, struct ipc_rd *rd)
 	}
 	p->req_id = im->req_id;
 	p->m = m;
-	STAILQ_INSERT_TAIL(&w->pulls, p, link);
 	w->n_pulls++;
+	keep_pull(w, p, r);
 	return 0;
 }
 
@@ -393,16 +449,52 @@ static void
 on_room(void *peer)
 {
 	struct qworker *w = peer;
+	uint32_t n = w->n_room;
 	struct qpull *p;
 
-	while ((p = STAILQ_FIRST(&w->pulls)) != NULL) {
-		if (answer_pull(w, p->req_id, &p->m) == PE_FULL)
+	while (n-- > 0 && (p = STAILQ_FIRST(&w->pulls)) != NULL) {
+		if (ipc_chan_backlog(w->chan) > PULL_BACKLOG_MAX) {
+			ipc_chan_want_room(w->chan);
 			return;
+		}
 		STAILQ_REMOVE_HEAD(&w->pulls, link);
-		w->n_pulls--;
-		free(p);
+		w->n_room--;
+		answer_kept(w, p);
 	}
 	queue_soon(w->q);
+}
+
+void
+queue_dest_warm(struct queue *q, struct qdest *d)
+{
+	struct qpull_list list;
+	struct qpull *p;
+	struct qhold *h;
+
+	LIST_FOREACH(h, &d->holds, dest_link) {
+		STAILQ_INIT(&list);
+		STAILQ_CONCAT(&list, &h->cold);
+		while ((p = STAILQ_FIRST(&list)) != NULL) {
+			STAILQ_REMOVE_HEAD(&list, link);
+			answer_kept(h->worker, p);
+		}
+	}
+	queue_poke(q, d);
+}
+
+void
+queue_pulls_end(struct qhold *h)
+{
+	struct qworker *w = h->worker;
+	struct qpull *p;
+
+	while ((p = STAILQ_FIRST(&h->cold)) != NULL) {
+		STAILQ_REMOVE_HEAD(&h->cold, link);
+		w->n_pulls--;
+		if (ipc_chan_is_up(w->chan))
+			send_pull_end(w, p->req_id, NULL, p->m.dest_id, false);
+		free(p);
+	}
 }
 
 /* ---- RESULT and RETURN ----------------------------------------------------------------- */

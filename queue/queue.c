@@ -285,16 +285,13 @@ static const struct job_type forget_job = {
 	.done = forget_done,
 };
 
-/* Destinations that nobody used for a while. */
 static void
-forget(struct queue *q)
+forget_go(struct queue *q)
 {
 	struct op_forget *op;
-	int64_t now_ms = clock_mono_ms();
 
-	if (q->forget_job || now_ms < q->forget_at_ms || q->draining)
+	if (q->forget_job || q->draining)
 		return;
-	q->forget_at_ms = now_ms + FORGET_EVERY_MS;
 	op = calloc(1, sizeof(*op));
 	if (op == NULL)
 		return;
@@ -304,6 +301,25 @@ forget(struct queue *q)
 	op->before_s = clock_now_s() - FORGET_AFTER_S;
 	q->forget_job = true;
 	writer_put(q->writer, &op->job);
+}
+
+/* Destinations that nobody used for a while. Clients wait for the writer, so
+ * what it walks over is read before. */
+static void
+forget(struct queue *q)
+{
+	int64_t now_ms = clock_mono_ms();
+	struct touch *t;
+
+	if (q->forget_job || now_ms < q->forget_at_ms || q->draining ||
+	    !queue_round_begin(q, &q->forget_round))
+		return;
+	q->forget_at_ms = now_ms + FORGET_EVERY_MS;
+	t = queue_round_add(&q->forget_round);
+	t->db = DB_DEST;
+	t->max = OP_FORGET_MAX;
+	key_u64(&t->from, q->forget_from);
+	queue_round_start(q, &q->forget_round, forget_go);
 }
 
 /* ---- timers ---------------------------------------------------------------------------- */
@@ -316,6 +332,7 @@ on_tick(uv_timer_t *timer)
 	queue_clock(q);
 	look_at_space(q);
 	queue_state_check(q);
+	queue_warm_tick(q);
 	retry_jobs(q);
 	look_again(q);
 	queue_intake_flow(q);
@@ -364,9 +381,11 @@ load_suspended(struct queue *q)
 }
 
 int
-queue_writer_start(struct queue *q, uv_loop_t *loop, struct store *store)
+queue_threads_start(struct queue *q, uv_loop_t *loop, struct store *store)
 {
-	return writer_new(loop, store, q, &q->writer);
+	int r = writer_new(loop, store, q, &q->writer);
+
+	return r < 0 ? r : queue_pool_start(q, loop, store);
 }
 
 /* Half of the descriptors may be body files on their way in: the others are
@@ -493,6 +512,8 @@ queue_close(struct queue *q)
 		job->type->done(q, job);
 	}
 	q->n_retry = 0;
+	/* before the writer: nothing of the pool waits for it */
+	queue_pool_close(q);
 	writer_free(q->writer);
 	q->writer = NULL;
 	body_sweep_done(&q->sweep);

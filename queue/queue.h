@@ -9,9 +9,11 @@
 #define POSTERN_QUEUE_QUEUE_H
 
 #include "queue/body.h"
+#include "queue/pool.h"
 #include "queue/record.h"
 #include "queue/store.h"
 #include "queue/store_ops.h"
+#include "queue/touch.h"
 #include "queue/writer.h"
 
 #include "lib/conf/conf.h"
@@ -82,7 +84,11 @@ struct qdest {
 	bool all_loaded;  /* the window holds all that was due when read */
 	bool rescan;	  /* something is due before pos: read from the start */
 	bool passed_over; /* a body file could not be opened: later */
-	struct dq_entry *win; /* ring */
+	bool dq_old;	  /* what was not read yet came before it was loaded */
+	bool dq_touched;  /* but it was read ahead, for one more window */
+	enum { WARM_NOT, WARM_WAITS, WARM_RUNS } warming;
+	TAILQ_ENTRY(qdest) cold_link; /* WAITS: in queue.cold */
+	struct dq_entry *win;	      /* ring */
 	uint32_t win_cap, win_head, win_n;
 	struct dq_entry pos; /* last entry read into the window */
 	int64_t next_due_s;  /* first one that was not due yet; 0: none */
@@ -115,6 +121,15 @@ struct qflight {
 };
 TAILQ_HEAD(qflight_list, qflight);
 
+/* A pull that could not be answered yet: no room in the channel, or what it
+ * would get comes from the disk first. */
+struct qpull {
+	STAILQ_ENTRY(qpull) link;
+	uint64_t req_id;
+	struct hand_pull m;
+};
+STAILQ_HEAD(qpull_list, qpull);
+
 /* A worker has a destination. */
 struct qhold {
 	LIST_ENTRY(qhold) dest_link, worker_link;
@@ -124,13 +139,7 @@ struct qhold {
 	bool probe; /* offered as the one attempt on a host that is down */
 	bool closing;
 	uint32_t in_flight;
-};
-
-/* A pull that could not be answered yet: no room in the channel. */
-struct qpull {
-	STAILQ_ENTRY(qpull) link;
-	uint64_t req_id;
-	struct hand_pull m;
+	struct qpull_list cold; /* until its destination is warm */
 };
 
 struct qworker {
@@ -143,8 +152,20 @@ struct qworker {
 	uint32_t n_flights;
 	struct qflight_list flights;
 	struct qhold_list holds;
-	STAILQ_HEAD(qpull_list, qpull) pulls;
-	uint32_t n_pulls;
+	struct qpull_list pulls; /* until there is room */
+	uint32_t n_pulls;	 /* all that are not answered */
+	uint32_t n_room;	 /* of them, in pulls */
+};
+
+/* A walk over the store, of which there is one of a kind at a time: first by a
+ * thread of the pool, then, by go, on the loop. */
+enum { ROUND_PARTS = 3 };
+struct qround {
+	struct pool_job job;
+	struct touch t[ROUND_PARTS];
+	size_t n;
+	bool busy;
+	void (*go)(struct queue *q);
 };
 
 struct qsmtpd;
@@ -176,6 +197,7 @@ struct queue {
 	const struct conf *conf; /* in force; borrowed */
 	struct store *store;
 	struct writer *writer;
+	struct pool *pool;
 	uv_timer_t tick;
 	uv_timer_t soon; /* go on in the next turn */
 	bool in_soon;	 /* its callback runs */
@@ -199,6 +221,13 @@ struct queue {
 	struct qdest_list ready, ready_probe;
 	const char **names; /* interned */
 	size_t n_names, names_cap;
+
+	/* warm.c */
+	struct qwarm *warm; /* by MID */
+	struct qdest_list cold;
+	size_t n_warm_jobs;
+	struct qround sched_round, expire_round, notice_round, repair_round,
+	    forget_round;
 
 	/* offer.c */
 	LIST_HEAD(qworker_list, qworker) workers;
@@ -281,8 +310,8 @@ struct queue {
 /* The store is open and the writer runs; starts the timers. 0 or negative. */
 int queue_init(struct queue *q, uv_loop_t *loop, struct ipc_hub *hub,
     const struct conf *conf, struct store *store);
-/* The writer, apart, because it starts before the lock-down. */
-int queue_writer_start(struct queue *q, uv_loop_t *loop, struct store *store);
+/* The threads, apart, because they start before the lock-down. */
+int queue_threads_start(struct queue *q, uv_loop_t *loop, struct store *store);
 /* Give up everything; handles close in the loop's next turns. */
 void queue_close(struct queue *q);
 void queue_drain(struct queue *q);
@@ -325,6 +354,8 @@ bool qdest_window_push_front(
 /* A recipient was just committed as due. */
 void qdest_due(struct queue *q, struct qdest *d, const struct dq_entry *e);
 const struct dq_entry *qdest_first(const struct qdest *d);
+/* The i-th entry of the window, i < win_n. */
+const struct dq_entry *qdest_at(const struct qdest *d, uint32_t i);
 void qdest_pop(struct queue *q, struct qdest *d);
 
 struct qflight *qflight_find(struct queue *q, uint64_t mid, uint32_t rid);
@@ -333,6 +364,32 @@ struct qflight *qflight_new(struct queue *q, uint64_t mid, uint32_t rid,
 /* Away from its worker, into a job. */
 void qflight_detach(struct queue *q, struct qflight *f);
 void qflight_free(struct queue *q, struct qflight *f);
+
+/* ---- warm.c: what may have to come from the disk ------------------------------ */
+
+/* This message was just written or read. */
+void queue_warm_note(struct queue *q, uint64_t mid);
+/* May it be read on the loop? */
+bool queue_is_warm(const struct queue *q, uint64_t mid);
+/* Read what comes next at d; then queue_dest_warm(). urgent: a worker waits. d
+ * stays loaded meanwhile. */
+void queue_warm_dest(struct queue *q, struct qdest *d, bool urgent);
+/* The same when little is left that is warm. */
+void queue_warm_ahead(struct queue *q, struct qdest *d);
+void queue_warm_tick(struct queue *q);
+/* A walk: begin (false: one is under way, whose go comes after this moment),
+ * add parts, start. */
+bool queue_round_begin(const struct queue *q, struct qround *rd);
+struct touch *queue_round_add(struct qround *rd);
+void queue_round_start(
+    struct queue *q, struct qround *rd, void (*go)(struct queue *q));
+int queue_pool_start(struct queue *q, uv_loop_t *loop, struct store *store);
+void queue_pool_close(struct queue *q);
+/* peer_deliver.c: d was read: what waited for it goes on. d may be gone
+ * afterwards. */
+void queue_dest_warm(struct queue *q, struct qdest *d);
+/* Nobody waits for these any more. */
+void queue_pulls_end(struct qhold *h);
 
 /* ---- offer.c: who gets what --------------------------------------------------- */
 
@@ -344,6 +401,9 @@ void queue_offer(struct queue *q);
 /* Load destinations whose time has come. */
 void queue_sched(struct queue *q);
 uint32_t qdest_ready(const struct qdest *d);
+/* Is its window to be read on, and would that be from the disk, maybe? */
+bool qdest_wants_reading(const struct qdest *d);
+bool qdest_reads_cold(const struct qdest *d);
 bool queue_may_work(const struct queue *q, const struct qdest *d);
 /* All of a worker goes away. */
 void queue_worker_lost(struct queue *q, struct qworker *w);

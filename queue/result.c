@@ -376,7 +376,8 @@ fail_batch(struct queue *q, struct qdest *d, struct sview *v)
 	op->origin = RESULT_FAIL;
 	op->host = arena_strdup(&op->arena, fail->host);
 	op->n = 0;
-	while (op->n < FAIL_BATCH && (e = qdest_first(d)) != NULL) {
+	while (op->n < FAIL_BATCH && (e = qdest_first(d)) != NULL &&
+	    queue_is_warm(q, e->mid)) {
 		it = &op->items[op->n];
 		it->mid = e->mid;
 		it->rid = e->rid;
@@ -417,8 +418,14 @@ queue_fail_step(struct queue *q, struct qdest *d)
 	struct sview v;
 	int r;
 
-	if (d->fail_job)
+	if (d->fail_job || d->warming != WARM_NOT)
+		return; /* comes back when that is over */
+	if ((d->win_n == 0 || d->rescan)
+		? qdest_reads_cold(d)
+		: !queue_is_warm(q, qdest_first(d)->mid)) {
+		queue_warm_dest(q, d, false);
 		return;
+	}
 	r = store_read_begin(q->store, &v);
 	if (r == 0) {
 		if (d->win_n == 0 || d->rescan)
@@ -436,6 +443,11 @@ queue_fail_step(struct queue *q, struct qdest *d)
 	}
 	if (op != NULL)
 		free_result(op);
+	if (d->win_n > 0) {
+		/* read just now, and not in memory yet */
+		queue_warm_dest(q, d, false);
+		return;
+	}
 	/* nothing is due any more: what comes later is asked about again */
 	fail_over(q, d);
 }

@@ -7,6 +7,8 @@
  */
 #include "queue/store.h"
 
+#include "queue/body.h"
+
 #include "lib/base/err.h"
 
 #include <errno.h>
@@ -50,6 +52,14 @@ int
 store_point(struct store *st, enum store_point point)
 {
 	return st->on_point == NULL ? 0 : st->on_point(st->point_arg, point);
+}
+
+int
+store_body_open(struct store *st, uint64_t mid, uint64_t size, int *ret_fd)
+{
+	if (st->on_body_open != NULL)
+		st->on_body_open(st->point_arg, mid);
+	return body_open(st->dir_fd, mid, size, ret_fd);
 }
 
 /* ---- opening ------------------------------------------------------------- */
@@ -224,6 +234,22 @@ open_env(struct store *st, const char *path, char *err, size_t err_len)
 	return store_err(mdb_txn_commit(txn));
 }
 
+/* Whoever grows the map goes before readers that come later: with several
+ * threads that read, some is always in, and clients wait for that growth. */
+static int
+gate_init(pthread_rwlock_t *gate)
+{
+	pthread_rwlockattr_t attr;
+	int r;
+
+	(void)pthread_rwlockattr_init(&attr);
+	(void)pthread_rwlockattr_setkind_np(
+	    &attr, PTHREAD_RWLOCK_PREFER_WRITER_NONRECURSIVE_NP);
+	r = -pthread_rwlock_init(gate, &attr);
+	(void)pthread_rwlockattr_destroy(&attr);
+	return r;
+}
+
 int
 store_open(const char *path, int dir_fd, size_t map_size,
     struct store **ret_store, char *err, size_t err_len)
@@ -239,7 +265,7 @@ store_open(const char *path, int dir_fd, size_t map_size,
 	st->dir_fd = dir_fd;
 	st->map_size = map_size;
 	st->map_max = (size_t)1 << 42;
-	r = -pthread_rwlock_init(&st->gate, NULL);
+	r = gate_init(&st->gate);
 	st->gate_up = r == 0;
 	if (r == 0)
 		r = make_file(path, dir_fd);
@@ -325,20 +351,30 @@ store_grow(struct store *st)
 /* ---- reading ------------------------------------------------------------- */
 
 int
-store_read_begin(struct store *st, struct sview *ret)
+store_view_begin(struct store *st, MDB_txn **txn, struct sview *ret)
 {
 	int r;
 
 	(void)pthread_rwlock_rdlock(&st->gate);
-	r = st->no_map ? -ENOTRECOVERABLE
-		       : store_err(mdb_txn_renew(st->read_txn));
+	if (st->no_map)
+		r = -ENOTRECOVERABLE;
+	else if (*txn == NULL)
+		r = store_err(mdb_txn_begin(st->env, NULL, MDB_RDONLY, txn));
+	else
+		r = store_err(mdb_txn_renew(*txn));
 	if (r < 0) {
 		(void)pthread_rwlock_unlock(&st->gate);
 		return r;
 	}
 	ret->st = st;
-	ret->txn = st->read_txn;
+	ret->txn = *txn;
 	return 0;
+}
+
+int
+store_read_begin(struct store *st, struct sview *ret)
+{
+	return store_view_begin(st, &st->read_txn, ret);
 }
 
 void

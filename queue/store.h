@@ -2,8 +2,8 @@
  * store.h - the one LMDB environment, and a write transaction as the operations
  * see it. Only the queue process opens it, once.
  *
- * The loop reads in short transactions (store_read_begin). The writer thread
- * alone writes (stx_*). Tables, records and the crash table: docs/queue.md.
+ * The loop reads in short transactions (store_read_begin), and so do the threads
+ * that go before it (pool.h). The writer thread alone writes (stx_*). Tables, records and the crash table: docs/queue.md.
  */
 #ifndef POSTERN_QUEUE_STORE_H
 #define POSTERN_QUEUE_STORE_H
@@ -62,6 +62,8 @@ struct store {
 	_Atomic uint64_t commits, syncs, jobs, grown, max_batch;
 	/* tests: called at each point; not 0 makes the step fail with it */
 	int (*on_point)(void *arg, enum store_point point);
+	/* tests: before a body file is opened, on whatever thread */
+	void (*on_body_open)(void *arg, uint64_t mid);
 	void *point_arg;
 };
 
@@ -84,15 +86,22 @@ int store_grow(struct store *st);
 
 int store_point(struct store *st, enum store_point point);
 
-/* ---- reading, on the loop ------------------------------------------------ */
+/* body_open() in the store's directory. */
+int store_body_open(struct store *st, uint64_t mid, uint64_t size, int *ret_fd);
+
+/* ---- reading, on the loop and on the threads of pool.h -------------------- */
 
 struct sview {
 	struct store *st;
 	MDB_txn *txn;
 };
 
-/* Begin and end a read; not nested. Values are borrowed until the end. */
+/* Begin and end a read, on the loop; not nested. Values are borrowed until the
+ * end. */
 int store_read_begin(struct store *st, struct sview *ret);
+/* The same for another thread, with a transaction of its own: made when it is
+ * NULL, and the thread's to abort at its end. */
+int store_view_begin(struct store *st, MDB_txn **txn, struct sview *ret);
 void store_read_end(struct sview *v);
 
 int sview_get(

@@ -37,6 +37,7 @@ struct op_rcpt {
 	int64_t ret_until_s;
 	uint32_t ret_retries;
 	bool ret_suspended;
+	bool ret_others; /* recipients wait there that came before */
 };
 
 /* A message comes in. msg: everything but body, exp_s, notice_s and the counts

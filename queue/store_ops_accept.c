@@ -72,6 +72,7 @@ put_rcpt(struct stxn *x, const struct op_accept *op, struct op_rcpt *rc)
 	r = stx_rcpt_put(x, op->mid, rc->rid, &rec);
 	if (r == 0)
 		r = stx_due_add(x, d, &due);
+	rc->ret_others = d->r.queued > 0;
 	d->r.queued++;
 	d->r.used_s = x->now_s;
 	d->dirty = true;

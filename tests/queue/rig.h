@@ -348,6 +348,12 @@ rig_on_drained(void *arg)
 		}                                              \
 	} while (0)
 
+static bool
+rig_idle(const struct rig *r)
+{
+	return writer_waiting(r->q.writer) == 0 && pool_waiting(r->q.pool) == 0;
+}
+
 /* Everything that is under way has come back. */
 static UNUSED_FN void
 rig_settle(struct rig *r)
@@ -355,11 +361,11 @@ rig_settle(struct rig *r)
 	int quiet = 0;
 
 	/* all ends of all channels are on this loop: when some turns in a row
-	 * leave the writer idle, nothing is under way any more */
+	 * leave the threads idle, nothing is under way any more */
 	while (quiet < 12) {
-		RIG_UNTIL(r, writer_waiting(r->q.writer) == 0);
+		RIG_UNTIL(r, rig_idle(r));
 		uv_run(&r->loop, UV_RUN_NOWAIT);
-		quiet = writer_waiting(r->q.writer) == 0 ? quiet + 1 : 0;
+		quiet = rig_idle(r) ? quiet + 1 : 0;
 	}
 }
 
@@ -413,7 +419,7 @@ rig_start(struct rig *r)
 	if (store_open(r->dir, r->dir_fd, r->map_size, &r->store, err,
 		sizeof(err)) != 0)
 		fail_msg("store: %s", err);
-	assert_int_equal(queue_writer_start(&r->q, &r->loop, r->store), 0);
+	assert_int_equal(queue_threads_start(&r->q, &r->loop, r->store), 0);
 	r->q.arg = r;
 	r->q.on_broken = rig_on_broken;
 	r->q.on_drained = rig_on_drained;
