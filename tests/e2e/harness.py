@@ -3,6 +3,7 @@
 A file defines functions with @test and ends in main(). One world serves the file. A test takes the
 world, or the world and the node that setup() returned. It fails by any exception; then the node's
 log is shown. Output: `ok NAME`, `not ok NAME - reason`, `skip NAME - reason`, and `# ` lines.
+explain must agree with each delivery that a test waits for (agree.py).
 After each test: no receiver may have seen a client break the standard, unless the test says
 world.allow(), and nodes that the test started must end with status 0 and without a word of a
 sanitizer.
@@ -18,6 +19,7 @@ import traceback
 
 sys.path.insert(0, os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__)))))
 
+import agree  # noqa: E402
 from tests.world import Skip, World  # noqa: E402
 from tests.world.base import find_program, scale  # noqa: E402
 
@@ -85,6 +87,16 @@ class TestWorld(World):
     def __init__(self):
         super().__init__()
         self.allowed = False
+        self.changes = False
+        self.agreed = 0
+
+    def postern(self, *args, **kw):
+        """A node whose deliveries are held against explain (agree.py)."""
+        return agree.watch(self, super().postern(*args, **kw))
+
+    def changing(self):
+        """The running test changes DNS, settings or processes behind a delivery: explain would speak of another world."""
+        self.changes = True
 
     def allow(self):
         """The running test makes clients break the standard on purpose."""
@@ -114,7 +126,7 @@ def _finish(world, shared):
         with world.signal:
             for conn in rx.conns:
                 conn.violations = []
-    world.allowed = False
+    world.allowed = world.changes = False
     return problem
 
 
@@ -197,5 +209,6 @@ def main(setup=None):
         signal.alarm(0)
         if world is not None:
             world.close()
-    say("# %s: %d test(s), %d failed, %.1f s" % (stem, len(todo), failed, time.monotonic() - start))
+    say("# %s: %d test(s), %d failed, %.1f s; explain agreed %d time(s)" % (
+        stem, len(todo), failed, time.monotonic() - start, world.agreed if world else 0))
     sys.exit(1 if failed else 0)

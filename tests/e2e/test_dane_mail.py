@@ -3,7 +3,8 @@ import hashlib
 import re
 import subprocess
 
-from harness import contains, equal, main, test
+import agree
+from harness import contains, equal, main, raises, test
 from sts import SENDER, idle, send
 from tests.world.base import poll
 from tests.world.policy import PolicyHost, policy
@@ -378,6 +379,27 @@ def resumption_stays_with_its_set(w, node):
     node.ctl("dnsflush")
     delivered(node, mx, "other-again.test", "level encrypt")
     assert not mx.conns[-1].tls.reused
+
+
+# ---- explain ----
+
+@test
+def the_check_can_fail(w, node):
+    """Each delivery here is held against explain (agree.py): a word of it that is wrong is found."""
+    zone, mx, cert = published(w, "agree.test")
+    mid = delivered(node, mx, "agree.test")
+    agree.check_done(node, mid)
+    for key, value in (("verdict", "skip"), ("addresses", ["192.0.2.1"]), ("rules", [])):
+        doc = node.ctl("explain", "a@agree.test")
+        doc["hosts"][0][key] = value
+
+        def told(*_, doc=doc):
+            return doc
+        agree.explain, real = told, agree.explain
+        try:
+            raises(agree.Disagree, agree.check_done, node, mid)
+        finally:
+            agree.explain = real
 
 
 # ---- looking ----
