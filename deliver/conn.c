@@ -405,6 +405,9 @@ handle_events(struct conn *c)
 			break;
 		case SESSION_EV_READY:
 			if (c->n_started == 0) {
+				c->proof.requiretls = c->proof.tls &&
+				    (session_ehlo(c->session)->ext &
+					SMTP_EXT_REQUIRETLS) != 0;
 				if (c->link_tls == NULL) {
 					c->d->n.clear++;
 					conn_shadow(c, REASON_NONE,

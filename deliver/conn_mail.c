@@ -29,8 +29,8 @@ conn_return_mails(struct conn *c)
 
 /* The same end for all of a message, without the host having a say. */
 static void
-settle_here(
-    struct mail *m, enum reason reason, const char *status, const char *text)
+settle_here(struct mail *m, enum outcome outcome, enum reason reason,
+    const char *status, const char *text)
 {
 	size_t i;
 
@@ -38,7 +38,7 @@ settle_here(
 		struct session_rcpt *rc = &m->msg.rcpts[i];
 
 		rc->settled = true;
-		rc->outcome = OUTCOME_DEFERRED;
+		rc->outcome = outcome;
 		rc->reason = reason;
 		(void)snprintf(rc->status, sizeof(rc->status), "%s", status);
 		free(rc->reply);
@@ -53,6 +53,53 @@ tell_result(struct conn *c, struct mail *m)
 	queue_result(c->d, m, c->dcid, conn_host(c)->host->name, c->address);
 }
 
+/* The flags that its verdict goes by. A notice of ours, which has only headers,
+ * carries REQUIRETLS where the host has it, and is not held back where it has not
+ * (RFC 8689, 5). */
+static uint32_t
+flags_of(const struct mail *m)
+{
+	uint32_t flags = m->msg.flags & (MSG_REQUIRETLS | MSG_TLS_OPTIONAL);
+
+	return (m->msg.flags & MSG_GENERATED) != 0
+	    ? flags & ~(uint32_t)MSG_REQUIRETLS
+	    : flags;
+}
+
+/* Is there another host that this message could go to? */
+static bool
+other_host(const struct conn *c, const struct verdict *v)
+{
+	size_t i;
+
+	for (i = 0; i < v->n_hosts; i++)
+		if (i != c->host && !v->hosts[i].definitive)
+			return true;
+	return false;
+}
+
+/* The message does not go over this connection. It ends where nothing can change
+ * that: no host may have it, or the only one proved itself and does not offer
+ * REQUIRETLS (RFC 8689, 4.2.1). Else it waits. */
+static void
+refuse_mail(
+    struct conn *c, struct mail *m, const struct verdict *v, enum reason why)
+{
+	const struct verdict_host *vh = &v->hosts[c->host];
+
+	if (v->outcome == VERDICT_FAIL)
+		settle_here(m, OUTCOME_FAILED, v->reason, v->status, v->text);
+	else if (why == REASON_REQUIRETLS_MISSING && vh->attempt &&
+	    !other_host(c, v))
+		settle_here(m, OUTCOME_FAILED, why, "5.7.30",
+		    "REQUIRETLS: no host of the domain offers it");
+	else
+		settle_here(m, OUTCOME_DEFERRED, why, "4.7.5",
+		    why == REASON_REQUIRETLS_MISSING && vh->attempt
+			? "REQUIRETLS: this host does not offer it"
+			: vh->rules[vh->n_rules - 1].text);
+}
+
 /* Does this message ask for more, or for less, than the connection gives? Its
  * flags are part of its verdict (DESIGN 5). */
 static bool
@@ -61,21 +108,18 @@ fits_proof(struct conn *c, struct mail *m)
 	const struct plan *p = c->plan;
 	struct verdict *v = NULL;
 	enum reason why = REASON_STORE;
-	const char *text = "out of memory";
 
-	if ((m->msg.flags & (MSG_REQUIRETLS | MSG_TLS_OPTIONAL)) == 0)
+	if (flags_of(m) == 0)
 		return true;
-	if (verdict_make(&p->set, &p->facts, p->loop, m->msg.flags, &v) == 0) {
-		const struct verdict_host *vh = &v->hosts[c->host];
-
-		why = verdict_satisfied(vh, &c->proof);
-		if (why != REASON_NONE && vh->n_rules > 0)
-			text = vh->rules[vh->n_rules - 1].text;
+	if (verdict_make(&p->set, &p->facts, p->loop, flags_of(m), &v) == 0) {
+		why = verdict_satisfied(&v->hosts[c->host], &c->proof);
+		if (why != REASON_NONE)
+			refuse_mail(c, m, v, why);
+	} else {
+		settle_here(m, OUTCOME_DEFERRED, why, "4.3.0", "out of memory");
 	}
-	if (why != REASON_NONE) {
-		settle_here(m, why, "4.7.5", text);
+	if (why != REASON_NONE)
 		tell_result(c, m);
-	}
 	verdict_free(v);
 	return why == REASON_NONE;
 }
@@ -150,7 +194,7 @@ conn_next_message(struct conn *c)
 	    c->n_started < message_limit(c)) {
 		TAILQ_REMOVE(&c->mails, m, link);
 		if (m->msg.read == NULL) {
-			settle_here(m, REASON_STORE, "4.3.0",
+			settle_here(m, OUTCOME_DEFERRED, REASON_STORE, "4.3.0",
 			    "the stored message cannot be read");
 			tell_result(c, m);
 		} else if (fits_proof(c, m)) {

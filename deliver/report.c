@@ -235,6 +235,7 @@ report_status_words(const char *status)
 		{ "7.5", "Cryptographic failure" },
 		{ "7.8", "Authentication credentials invalid" },
 		{ "7.10", "Encryption needed" },
+		{ "7.30", "REQUIRETLS support required" },
 	};
 	const char *detail = strchr(status, '.');
 	size_t i;

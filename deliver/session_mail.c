@@ -271,6 +271,10 @@ say_mail(struct session *s, const char *sender)
 		session_put(s, " BODY=8BITMIME");
 	if (s->utf8)
 		session_put(s, " SMTPUTF8");
+	/* never in clear: only what came inside TLS offers it (RFC 8689, 2) */
+	if ((m->flags & MSG_REQUIRETLS) != 0 && session_in_tls(s) &&
+	    session_has(s, SMTP_EXT_REQUIRETLS))
+		session_put(s, " REQUIRETLS");
 	if (s->authed)
 		session_put(s, " AUTH=<>"); /* AUTH-09 */
 	if (session_has(s, SMTP_EXT_DSN)) {

@@ -469,6 +469,23 @@ static const struct test tests[] = {
 	    "D", .flags = MSG_8BIT,
 	    .notify = DSN_NOTIFY_SUCCESS | DSN_NOTIFY_DELAY, .envid = "e1",
 	    .orcpt = "rfc822;C@d.example" },
+	{ "RTLS-10 REQUIRETLS where TLS offers it",
+	    "S: 220 mx\nC: EHLO gw1.example.net\nS: 250-mx\n"
+	    "S: 250 STARTTLS\nC: STARTTLS\nS: 220 go\nTLS\n"
+	    "C: EHLO gw1.example.net\nS: 250-mx\nS: 250 REQUIRETLS\nREADY\n"
+	    "C: MAIL FROM:<a@b.example> REQUIRETLS\nS: 250 ok\n"
+	    "C: RCPT TO:<c@d.example>\nS: 250 ok\nC: DATA\nS: 354 go\n"
+	    "C: Subject: x\nC: \nC: hi\nC: .\nS: 250 ok\n" BYE,
+	    "D", .tls = SESSION_TLS_MAY, .flags = MSG_REQUIRETLS },
+	{ "RTLS-01 never in clear, whoever offers it",
+	    EHLO(
+		"S: 250-REQUIRETLS\n") "READY\n"
+				       "C: MAIL FROM:<a@b.example>\nS: 250 ok\n"
+				       "C: RCPT TO:<c@d.example>\nS: 250 "
+				       "ok\nC: DATA\nS: 354 go\n"
+				       "C: Subject: x\nC: \nC: hi\nC: .\nS: "
+				       "250 ok\n" BYE,
+	    "D", .flags = MSG_REQUIRETLS },
 	{ "DSN-07 none of it when not offered",
 	    EHLO(PIPE) GROUP1
 	    "S: 250 ok\nS: 250 ok\nS: 354 go\n"
