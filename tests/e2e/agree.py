@@ -59,6 +59,8 @@ def check_down(node, domain, reason):
     if reason not in SKIP and reason not in NEEDS:
         return
     doc = explain(node, domain, "")
+    if doc["route"] and doc["route"]["credential"]:
+        return  # its password demands a certificate, whatever the verdict does
     found = [h for h in doc["hosts"] if h["verdict"] == "skip" and h["reason"] == reason or
              h["verdict"] == "attempt" and RANK[h["level"]] >= NEEDS.get(reason, 9)]
     if not found and doc["reason"] != reason:
