@@ -59,6 +59,12 @@ discover_cancel(struct job *j)
 	free(j);
 }
 
+bool
+discover_is_fetching(const struct job *j)
+{
+	return j != NULL && j->fetch != NULL;
+}
+
 void
 jobs_cancel(struct app *app)
 {

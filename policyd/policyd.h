@@ -105,6 +105,8 @@ int discover_txt(struct app *app, const char *domain, bool fresh,
     discover_txt_cb *cb, void *arg, struct job **ret_job);
 int discover_fetch(struct app *app, const char *domain, discover_fetch_cb *cb,
     void *arg, struct job **ret_job);
+/* Are the addresses known, and is it being fetched? NULL is fine. */
+bool discover_is_fetching(const struct job *j);
 /* No cb any more; not after it came. NULL is fine. */
 void discover_cancel(struct job *j);
 void jobs_cancel(struct app *app);
