@@ -4,8 +4,8 @@
  * stored. The document is made in check_doc.c.
  *
  * Called by peer_admin.c. The same lookups and the same fetch as for delivery
- * (discover.c), but nothing comes of them: the store and the engine do not hear
- * of it. Answers within CHECK_MS, whatever the policy host does.
+ * (discover.c), but nothing comes of them: the store does not hear of it, and
+ * the engine only when a delivery asks at once (check_keep.c). Answers within CHECK_MS, whatever the policy host does.
  */
 #include "policyd/policyd.h"
 #include "policyd/check_doc.h"
@@ -94,6 +94,8 @@ on_fetched(void *arg, const char *domain, struct sts_fetch_result *res,
 		at += (size_t)snprintf(c->found.addresses + at,
 		    sizeof(c->found.addresses) - at, "%s%s", i > 0 ? ", " : "",
 		    sts_addr_text(&addrs[i], text, sizeof(text)));
+	if (c->found.txt.outcome == STS_TXT_USABLE)
+		check_keep(c->found.domain, c->found.txt.id, res);
 	if (res->why == STS_FETCH_OK) {
 		c->found.policy = res->policy;
 		memset(&res->policy, 0, sizeof(res->policy)); /* ours now */

@@ -244,10 +244,12 @@ engine_fetched(void *arg, const char *domain, struct sts_fetch_result *res,
 }
 
 static int
-op_fetch(void *arg, const char *domain)
+op_fetch(void *arg, const char *domain, const char *id)
 {
 	struct job *j;
 
+	if (check_keep_take(arg, domain, id, engine_fetched, arg))
+		return 0;
 	return discover_fetch(arg, domain, engine_fetched, arg, &j);
 }
 

@@ -249,6 +249,7 @@ static void
 finish(struct app *app)
 {
 	checks_stop();
+	check_keep_done();
 	jobs_cancel(app);
 	/* what was fetched is on disk before we go */
 	policy_free(app->policy);

@@ -518,7 +518,8 @@ fetch_begin(struct policy_entry *e)
 
 	set_phase(e, FETCH);
 	tell(e, EVENT_FETCH, NULL);
-	r = e->p->ops->fetch(e->p->arg, e->domain);
+	r = e->p->ops->fetch(e->p->arg, e->domain,
+	    e->force || e->refresh || e->fresh ? "" : e->id);
 	if (r < 0)
 		fetch_failed(e, STS_FETCH_INTERNAL, false, err_str(r));
 }

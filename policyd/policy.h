@@ -71,8 +71,9 @@ struct policy_ops {
 	/* Answered by policy_on_txt(), never inside. Negative: not asked, which
 	 * policy_tick() takes for a failed lookup. */
 	int (*txt)(void *arg, const char *domain, bool fresh);
-	/* Answered by policy_on_fetch(), never inside. Negative: not begun. */
-	int (*fetch)(void *arg, const char *domain);
+	/* Answered by policy_on_fetch(), never inside. Negative: not begun. id:
+	 * what was fetched a moment ago for this id will do; "": nothing. */
+	int (*fetch)(void *arg, const char *domain, const char *id);
 	/* store_get(), store_put() with policy_on_saved() when wait is true,
 	 * store_delete(). */
 	int (*load)(void *arg, const char *domain, struct policy_record *ret);

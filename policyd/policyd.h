@@ -123,6 +123,15 @@ int check_start(struct app *app, const char *domain, check_done *done,
 void check_cancel(struct check *c); /* NULL is fine */
 void checks_stop(void);		    /* all are answered by an error */
 
+/* ---- check_keep.c: a check's fetch serves the delivery after it ---- */
+
+void check_keep(const char *domain, const char *id,
+    const struct sts_fetch_result *res); /* copies */
+/* True: cb comes once, later, with what a check fetched for this id. */
+bool check_keep_take(struct app *app, const char *domain, const char *id,
+    discover_fetch_cb *cb, void *arg);
+void check_keep_done(void);
+
 /* events.c: what happened, into the log and the counters. */
 void app_event(void *arg, const struct policy_event *ev);
 

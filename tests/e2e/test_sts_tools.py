@@ -197,6 +197,20 @@ def a_check_stores_nothing_that_delivery_would_not(w, node):
     equal(node.ctl("sts", "show", "quiet.test", want=1)["error"]["code"], 404)
 
 
+@test
+def a_check_fetches_once(w, node):
+    """What policyd looks at and what then holds are one fetch; so is it when the fetch fails."""
+    for manner in ("ok", "404"):
+        name = "once-%s.test" % manner
+        zone, ph = domain(w, name, w.mx("mx1." + name), manner=manner)
+        doc = node.ctl("sts", "check", name, want=None)
+        equal((doc["fetch"]["result"], len(ph.requests)), ("ok" if manner == "ok" else "status", 1))
+        equal(doc["sts"]["state"], "policy" if manner == "ok" else "none")
+        # an operator who asks for a fetch gets one
+        node.ctl("sts", "refresh", name, want=None)
+        equal(len(ph.requests), 2)
+
+
 @test(timeout=60)
 def a_policy_host_that_hangs(w, node):
     domain(w, "slow.test", w.mx("mx1.slow.test"), manner="hang")

@@ -31,6 +31,7 @@ struct world {
 	bool txt_open, fetch_open, save_open, txt_refused, fetch_refused;
 	int save_result, load_result;
 	char fetching[DNS_NAME_SIZE]; /* the last one */
+	char fetch_id[STS_ID_MAX + 1];
 	struct policy_record stored[STORED];
 	size_t n_stored;
 	unsigned events[EVENT_COUNT];
@@ -89,10 +90,11 @@ w_txt(void *arg, const char *domain, bool fresh)
 }
 
 static int
-w_fetch(void *arg, const char *domain)
+w_fetch(void *arg, const char *domain, const char *id)
 {
 	struct world *w = arg;
 
+	(void)snprintf(w->fetch_id, sizeof(w->fetch_id), "%s", id);
 	if (w->fetch_refused)
 		return -ENOMEM;
 	w->fetches_begun++;
@@ -636,6 +638,35 @@ test_long_text(void **state)
 	policy_on_saved(w.p, D, 0);
 	expect(&w, POLICY_FOUND, "1");
 	assert_int_equal(stored(&w, D)->text_len, RECORD_TEXT_MAX);
+	end(&w);
+}
+
+/* What was fetched a moment ago is only good for a delivery that sees the same
+ * id, never for an operator, a timer, or a look at what has changed. */
+static void
+test_fetch_id(void **state)
+{
+	struct world w;
+
+	(void)state;
+	begin(&w);
+	discover(&w, DAY);
+	assert_string_equal(w.fetch_id, "1");
+	ask(&w, POLICY_ASK_FORCE);
+	txt(&w, "1");
+	assert_string_equal(w.fetch_id, "");
+	fetched(&w, "enforce", DAY);
+	expect(&w, POLICY_FOUND, "1");
+	ask(&w, POLICY_ASK_FRESH);
+	txt(&w, "2");
+	assert_string_equal(w.fetch_id, "");
+	fetched(&w, "enforce", DAY);
+	expect(&w, POLICY_FOUND, "2");
+	pass(&w, DAY / 2);
+	assert_int_equal(policy_refresh(w.p, D), POLICY_DUE_TAKEN);
+	txt(&w, "2");
+	assert_string_equal(w.fetch_id, "");
+	fetched(&w, "enforce", DAY);
 	end(&w);
 }
 
@@ -1237,6 +1268,7 @@ main(void)
 		cmocka_unit_test(test_sts40_clock_ahead),
 		cmocka_unit_test(test_store_full),
 		cmocka_unit_test(test_long_text),
+		cmocka_unit_test(test_fetch_id),
 		cmocka_unit_test(test_sts19_max_age_zero),
 		cmocka_unit_test(test_sts13_grace),
 		cmocka_unit_test(test_sts13_fetch_in_doubt),
