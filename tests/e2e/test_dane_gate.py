@@ -143,5 +143,60 @@ def switched_off(w):
     node.stop()
 
 
+def trusted_resolver_goes_wrong(w, name, spoil, mend, why):
+    """A signed domain with TLSA, delivered by DANE; then, with facts that have run out, its host shows another
+    certificate and would take mail in any way: nothing may leave until the resolver is good again."""
+    front = w.front()
+    mx = w.mx("mx1." + name)
+    cert, other = w.ca.issue(mx.host, "self-signed"), w.ca.issue(mx.host, "self-signed")
+    mx.script(cert=cert)
+    zone = w.zone(name, signed=True, ttl=1).mx(10, mx)
+    zone.tlsa(mx.host, cert, ttl=1)
+    w.commit()
+    node = node_of(w, front, timeout="1s").start()
+    settled(node, "validates")
+    node.wait_done(send(node, name))
+    node.wait_log(r"TLS success .* for %s level dane" % name)
+    equal(len(mx.messages), 1)
+    node.wait_log(r"DCID \d+ close")  # an open connection has proved enough
+
+    mx.script(cert=other)
+    spoil(front)
+    node.ctl("dnsflush")
+    mid = send(node, name)
+    node.wait_log(r"Destination %s is down \(.*%s" % (name, why))
+    equal(len(mx.messages), 1, "messages that left")
+    equal([line for line in node.lines("TLS success .* for " + name) if "level dane" not in line], [])
+    mx.script(cert=cert)
+    mend(front)
+    node.wait_done(mid, 60)
+    equal(len(mx.messages), 2)
+    equal([line for line in node.lines("TLS success .* for " + name) if "level dane" not in line], [])
+    return node
+
+
+@test
+def resolver_killed(w):
+    def spoil(front):
+        front.close()
+    node = trusted_resolver_goes_wrong(w, "killed.test", spoil, lambda front: front.open(), "dns-indeterminate")
+    node.wait_log("DNS server .* does not answer")
+    node.stop()
+
+
+@test
+def resolver_replaced(w):
+    node = trusted_resolver_goes_wrong(w, "replaced.test", lambda front: front.set("strip"),
+                                       lambda front: front.set(None), "dns-indeterminate")
+    node.wait_log(WRONG)
+    node.stop()
+
+
+@test
+def resolver_fails_for_tlsa(w):
+    trusted_resolver_goes_wrong(w, "tlsa.test", lambda front: front.set("servfail", "TLSA"),
+                                lambda front: front.set(None), "tlsa-indeterminate").stop()
+
+
 if __name__ == "__main__":
     main()
