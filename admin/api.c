@@ -6,6 +6,7 @@
  * the same in prose.
  */
 #include "admin/admin.h"
+#include "admin/api.h"
 #include "lib/base/err.h"
 #include "lib/mail/addr.h"
 
@@ -17,17 +18,6 @@
 #include <string.h>
 
 enum { LIST_DEFAULT = 100, LIST_MAX = 10000 };
-
-/* A request on its way. */
-struct work {
-	struct admin *admin;
-	struct http_req *req;
-	struct ask *ask;
-	void (*finish)(struct work *w);
-	const char *param; /* what stands for * in the path; "" */
-	char domain[ADDR_DOMAIN_MAX + 1];
-	bool detail;
-};
 
 struct route {
 	const char *method, *path; /* a path may end in a star */
@@ -56,8 +46,8 @@ on_asked(void *arg, struct ask *ask)
 	w->finish(w);
 }
 
-static bool
-want_ask(struct work *w)
+bool
+api_want_ask(struct work *w)
 {
 	if (w->ask == NULL)
 		w->ask = ask_new(w->admin->owners, on_asked, w);
@@ -67,8 +57,8 @@ want_ask(struct work *w)
 }
 
 /* The questions are put: finish now, or when the last answer is here. */
-static void
-go(struct work *w, void (*finish)(struct work *w))
+void
+api_go(struct work *w, void (*finish)(struct work *w))
 {
 	w->finish = finish;
 	if (!ask_wait(w->ask))
@@ -76,8 +66,8 @@ go(struct work *w, void (*finish)(struct work *w))
 }
 
 /* One owner's document as it is. */
-static void
-pass(struct work *w)
+void
+api_pass(struct work *w)
 {
 	struct ask_answer *ans = ask_at(w->ask, 0);
 	static const uint16_t known[] = { 400, 403, 404, 409, 500, 502, 503,
@@ -104,25 +94,25 @@ pass(struct work *w)
 static void
 ask_owner(struct work *w, enum role role, const struct adm_call *m)
 {
-	if (!want_ask(w))
+	if (!api_want_ask(w))
 		return;
 	if (ask_one(w->ask, role, 0, m, ASK_TIMEOUT_MS) < 0)
 		http_error(w->req, 503, "admin", "out of memory");
 	else
-		go(w, pass);
+		api_go(w, api_pass);
 }
 
 /* ---- what was given ------------------------------------------------------------------ */
 
-static bool
-bad(struct work *w, const char *text)
+bool
+api_bad(struct work *w, const char *text)
 {
 	http_error(w->req, 400, "admin", text);
 	return false;
 }
 
-static bool
-parse_u64(const char *text, uint64_t max, uint64_t *ret)
+bool
+api_parse_u64(const char *text, uint64_t max, uint64_t *ret)
 {
 	uint64_t v = 0;
 
@@ -139,8 +129,8 @@ parse_u64(const char *text, uint64_t max, uint64_t *ret)
 static bool
 want_mid(struct work *w, const char *text, uint64_t *ret_mid)
 {
-	if (!parse_u64(text, UINT64_MAX, ret_mid) || *ret_mid == 0)
-		return bad(w, "a MID is a number in decimal");
+	if (!api_parse_u64(text, UINT64_MAX, ret_mid) || *ret_mid == 0)
+		return api_bad(w, "a MID is a number in decimal");
 	return true;
 }
 
@@ -152,8 +142,8 @@ want_limit(struct work *w, uint64_t *ret_limit)
 	*ret_limit = LIST_DEFAULT;
 	if (text == NULL)
 		return true;
-	if (!parse_u64(text, LIST_MAX, ret_limit) || *ret_limit == 0)
-		return bad(w, "limit is a number from 1 to 10000");
+	if (!api_parse_u64(text, LIST_MAX, ret_limit) || *ret_limit == 0)
+		return api_bad(w, "limit is a number from 1 to 10000");
 	return true;
 }
 
@@ -162,20 +152,20 @@ static bool
 want_domain(struct work *w, const char *text)
 {
 	if (addr_domain_normalise(text, strlen(text), w->domain) < 0)
-		return bad(w, "this is no domain name");
+		return api_bad(w, "this is no domain name");
 	return true;
 }
 
-static bool
-fits(struct work *w, const char *text)
+bool
+api_fits(struct work *w, const char *text)
 {
 	return strlen(text) <= ADM_ARG_MAX ||
-	    bad(w, "an argument is over 1024 bytes");
+	    api_bad(w, "an argument is over 1024 bytes");
 }
 
 /* The body as an object with no fields but these; NULL after the answer. */
-static json_t *
-want_body(struct work *w, const char *const *known)
+json_t *
+api_want_body(struct work *w, const char *const *known)
 {
 	struct buf *b = &w->req->body;
 	json_error_t err;
@@ -194,7 +184,7 @@ want_body(struct work *w, const char *const *known)
 		    doc == NULL ? err.line : 1, doc == NULL ? err.column : 1,
 		    doc == NULL ? err.text : "another kind of value");
 		json_decref(doc);
-		(void)bad(w, text);
+		(void)api_bad(w, text);
 		return NULL;
 	}
 	json_object_foreach(doc, key, value) {
@@ -205,7 +195,7 @@ want_body(struct work *w, const char *const *known)
 			(void)snprintf(text, sizeof(text),
 			    "unknown field \"%s\" in the body", key);
 			json_decref(doc);
-			(void)bad(w, text);
+			(void)api_bad(w, text);
 			return NULL;
 		}
 	}
@@ -237,7 +227,7 @@ ask_everyone(struct work *w, enum adm_op op)
 {
 	const struct adm_call call = { .op = op, .args = { "", "", "" } };
 
-	if (!want_ask(w))
+	if (!api_want_ask(w))
 		return false;
 	if (ask_all(w->ask, ROLE_COUNT, &call, ASK_TIMEOUT_MS) < 0) {
 		http_error(w->req, 503, "admin", "out of memory");
@@ -253,7 +243,7 @@ get_status(struct work *w)
 
 	w->detail = detail != NULL && strcmp(detail, "0") != 0;
 	if (ask_everyone(w, ADM_STATUS) && ask_everyone(w, ADM_METRICS))
-		go(w, finish_status);
+		api_go(w, finish_status);
 }
 
 static void
@@ -265,14 +255,14 @@ get_metrics(struct work *w)
 		return;
 	}
 	if (ask_everyone(w, ADM_METRICS))
-		go(w, finish_metrics);
+		api_go(w, finish_metrics);
 }
 
 static void
 get_health(struct work *w)
 {
 	if (ask_everyone(w, ADM_STATUS))
-		go(w, finish_health);
+		api_go(w, finish_health);
 }
 
 static void
@@ -304,7 +294,7 @@ get_tophosts(struct work *w)
 			if (strcmp(words[i], sort) == 0)
 				break;
 		if (i == sizeof(words) / sizeof(words[0])) {
-			(void)bad(w,
+			(void)api_bad(w,
 			    "sort is active, connections, delivered, "
 			    "soft or hard");
 			return;
@@ -329,14 +319,14 @@ get_host(struct work *w)
 	const struct adm_call policy = { .op = ADM_STS_SHOW,
 		.args = { w->domain, "", "" } };
 
-	if (!want_domain(w, w->param) || !want_ask(w))
+	if (!want_domain(w, w->param) || !api_want_ask(w))
 		return;
 	if (ask_one(w->ask, ROLE_QUEUE, 0, &call, ASK_TIMEOUT_MS) < 0 ||
 	    ask_all(w->ask, ROLE_DELIVER, &call, ASK_TIMEOUT_MS) < 0 ||
 	    ask_all(w->ask, ROLE_POLICYD, &policy, ASK_TIMEOUT_MS) < 0)
 		http_error(w->req, 503, "admin", "out of memory");
 	else
-		go(w, finish_host);
+		api_go(w, finish_host);
 }
 
 static void
@@ -349,7 +339,7 @@ get_recipients(struct work *w)
 	const char *all = http_arg(w->req, "all");
 
 	if ((host != NULL) + (from != NULL) + (all != NULL) != 1) {
-		(void)bad(w, "one of host=DOMAIN, from=ADDRESS and all=1");
+		(void)api_bad(w, "one of host=DOMAIN, from=ADDRESS and all=1");
 		return;
 	}
 	if (!want_limit(w, &call.num))
@@ -360,7 +350,7 @@ get_recipients(struct work *w)
 		call.args[0] = "host";
 		call.args[1] = w->domain;
 	} else if (from != NULL) {
-		if (!fits(w, from))
+		if (!api_fits(w, from))
 			return;
 		call.args[0] = "from";
 		call.args[1] = strcmp(from, "<>") == 0 ? "" : from;
@@ -434,7 +424,7 @@ get_explain(struct work *w)
 	const char *at;
 
 	if (target == NULL || *target == '\0') {
-		(void)bad(w, "target is missing: an address or a domain");
+		(void)api_bad(w, "target is missing: an address or a domain");
 		return;
 	}
 	at = strrchr(target, '@');
@@ -445,15 +435,16 @@ get_explain(struct work *w)
 	call.args[2] = client != NULL ? client : "";
 	call.args[3] = with != NULL ? with : "";
 	call.num = live != NULL && strcmp(live, "0") != 0;
-	if (!fits(w, target) || !fits(w, call.args[1]) ||
-	    !fits(w, call.args[2]) || !fits(w, call.args[3]) || !want_ask(w))
+	if (!api_fits(w, target) || !api_fits(w, call.args[1]) ||
+	    !api_fits(w, call.args[2]) || !api_fits(w, call.args[3]) ||
+	    !api_want_ask(w))
 		return;
 	if (ask_one(w->ask, ROLE_DELIVER, any_deliver(w->admin->owners), &call,
 		ASK_EXPLAIN_TIMEOUT_MS) < 0 ||
 	    ask_one(w->ask, ROLE_QUEUE, 0, &host, ASK_TIMEOUT_MS) < 0)
 		http_error(w->req, 503, "admin", "out of memory");
 	else
-		go(w, finish_explain);
+		api_go(w, finish_explain);
 }
 
 /* ---- acting ---------------------------------------------------------------------------- */
@@ -464,7 +455,7 @@ act_on_hosts(struct work *w, enum adm_op op)
 {
 	static const char *const known[] = { "host", "all", NULL };
 	struct adm_call call = { .op = op, .args = { "", "", "" } };
-	json_t *doc = want_body(w, known), *host, *all;
+	json_t *doc = api_want_body(w, known), *host, *all;
 	bool ok;
 
 	if (doc == NULL)
@@ -477,7 +468,8 @@ act_on_hosts(struct work *w, enum adm_op op)
 	} else if (host == NULL && json_is_true(all)) {
 		ok = true;
 	} else {
-		ok = bad(w, "one of {\"host\": DOMAIN} and {\"all\": true}");
+		ok =
+		    api_bad(w, "one of {\"host\": DOMAIN} and {\"all\": true}");
 	}
 	json_decref(doc);
 	if (ok)
@@ -508,7 +500,7 @@ act_on_message(struct work *w, enum adm_op op)
 {
 	static const char *const known[] = { "mid", NULL };
 	struct adm_call call = { .op = op, .args = { "", "", "" } };
-	json_t *doc = want_body(w, known), *mid;
+	json_t *doc = api_want_body(w, known), *mid;
 	bool ok = false;
 
 	if (doc == NULL)
@@ -520,7 +512,7 @@ act_on_message(struct work *w, enum adm_op op)
 	} else if (json_is_string(mid)) {
 		ok = want_mid(w, json_string_value(mid), &call.num);
 	} else {
-		(void)bad(w, "wanted {\"mid\": MID}");
+		(void)api_bad(w, "wanted {\"mid\": MID}");
 	}
 	json_decref(doc);
 	if (ok)
@@ -545,19 +537,19 @@ post_reload(struct work *w)
 	static const char *const known[] = { NULL };
 	const struct adm_call call = { .op = ADM_RELOAD,
 		.args = { "", "", "" } };
-	json_t *doc = want_body(w, known);
+	json_t *doc = api_want_body(w, known);
 
 	if (doc == NULL)
 		return;
 	json_decref(doc);
-	if (!want_ask(w))
+	if (!api_want_ask(w))
 		return;
 	/* every child reads the new set before this is answered */
 	if (ask_one(w->ask, ROLE_SUPERVISOR, 0, &call, ASK_EXPLAIN_TIMEOUT_MS) <
 	    0)
 		http_error(w->req, 503, "admin", "out of memory");
 	else
-		go(w, pass);
+		api_go(w, api_pass);
 }
 
 static void
@@ -565,7 +557,7 @@ post_drain(struct work *w)
 {
 	static const char *const known[] = { "deadline_ms", NULL };
 	struct adm_call call = { .op = ADM_DRAIN, .args = { "", "", "" } };
-	json_t *doc = want_body(w, known), *ms;
+	json_t *doc = api_want_body(w, known), *ms;
 	bool ok = true;
 
 	if (doc == NULL)
@@ -578,7 +570,7 @@ post_drain(struct work *w)
 	}
 	json_decref(doc);
 	if (!ok)
-		(void)bad(w, "deadline_ms is a number of milliseconds");
+		(void)api_bad(w, "deadline_ms is a number of milliseconds");
 	else
 		ask_owner(w, ROLE_SUPERVISOR, &call);
 }
@@ -588,16 +580,16 @@ post_dnsflush(struct work *w)
 {
 	static const char *const known[] = { "name", NULL };
 	struct adm_call call = { .op = ADM_DNSFLUSH, .args = { "", "", "" } };
-	json_t *doc = want_body(w, known), *name;
+	json_t *doc = api_want_body(w, known), *name;
 	bool ok = true;
 
 	if (doc == NULL)
 		return;
 	name = json_object_get(doc, "name");
 	if (name != NULL && !json_is_string(name))
-		ok = bad(w, "name is the name to forget");
+		ok = api_bad(w, "name is the name to forget");
 	else if (name != NULL)
-		ok = fits(w, json_string_value(name));
+		ok = api_fits(w, json_string_value(name));
 	if (ok) {
 		call.args[0] = name != NULL ? json_string_value(name) : "";
 		ask_owner(w, ROLE_RESOLVER, &call);
@@ -641,7 +633,7 @@ post_policy_refresh(struct work *w)
 	static const char *const known[] = { "domain", NULL };
 	struct adm_call call = { .op = ADM_STS_REFRESH,
 		.args = { "", "", "" } };
-	json_t *doc = want_body(w, known), *domain;
+	json_t *doc = api_want_body(w, known), *domain;
 	bool ok;
 
 	if (doc == NULL)
@@ -650,15 +642,15 @@ post_policy_refresh(struct work *w)
 	if (json_is_string(domain))
 		ok = want_domain(w, json_string_value(domain));
 	else
-		ok = bad(w, "wanted {\"domain\": DOMAIN}");
+		ok = api_bad(w, "wanted {\"domain\": DOMAIN}");
 	json_decref(doc);
 	call.args[0] = w->domain;
-	if (!ok || !want_ask(w))
+	if (!ok || !api_want_ask(w))
 		return;
 	if (ask_one(w->ask, ROLE_POLICYD, 0, &call, ASK_EXPLAIN_TIMEOUT_MS) < 0)
 		http_error(w->req, 503, "admin", "out of memory");
 	else
-		go(w, pass);
+		api_go(w, api_pass);
 }
 
 static void
@@ -687,7 +679,7 @@ check_hosts(struct work *w)
 	if (ask_at(w->ask, 0)->code != 0)
 		finish_check(w);
 	else if (ask_deliver(w, &call))
-		go(w, finish_check);
+		api_go(w, finish_check);
 }
 
 static void
@@ -696,12 +688,12 @@ get_check(struct work *w)
 	const struct adm_call call = { .op = ADM_STS_CHECK,
 		.args = { w->domain } };
 
-	if (!want_domain(w, w->param) || !want_ask(w))
+	if (!want_domain(w, w->param) || !api_want_ask(w))
 		return;
 	if (ask_one(w->ask, ROLE_POLICYD, 0, &call, ASK_CHECK_TIMEOUT_MS) < 0)
 		http_error(w->req, 503, "admin", "out of memory");
 	else
-		go(w, check_hosts);
+		api_go(w, check_hosts);
 }
 
 static void
@@ -711,9 +703,9 @@ get_tlsverify(struct work *w)
 	const struct adm_call call = { .op = ADM_TLSVERIFY,
 		.args = { w->domain, host != NULL ? host : "" } };
 
-	if (want_domain(w, w->param) && fits(w, call.args[1]) && want_ask(w) &&
-	    ask_deliver(w, &call))
-		go(w, pass);
+	if (want_domain(w, w->param) && api_fits(w, call.args[1]) &&
+	    api_want_ask(w) && ask_deliver(w, &call))
+		api_go(w, api_pass);
 }
 
 /* ---- the table ---------------------------------------------------------------------------- */
@@ -747,6 +739,13 @@ static const struct route routes[] = {
 	{ "GET",    "/v1/stscheck/*", LOOK, get_check,      { NULL } },
 	{ "GET",    "/v1/tlsverify/*", LOOK, get_tlsverify, { "host", NULL } },
 	{ "POST",   "/v1/stsrefresh", LOOK, post_policy_refresh, { NULL } },
+	{ "GET",    "/v1/config/*",   LOOK, config_get,     { "name", "after", "limit", NULL } },
+	{ "POST",   "/v1/config/*",   LOOK, config_post,    { NULL } },
+	{ "GET",    "/v1/changes",    LOOK, config_changes, { NULL } },
+	{ "POST",   "/v1/commit",     LOOK, config_commit,  { NULL } },
+	{ "POST",   "/v1/clearchanges", LOOK, config_discard, { NULL } },
+	{ "POST",   "/v1/rollback",   LOOK, config_rollback, { NULL } },
+	{ "GET",    "/v1/history",    LOOK, config_history, { NULL } },
 };
 /* clang-format on */
 

@@ -13,7 +13,7 @@
 struct ctl;
 struct args;
 
-enum { ARGS_POS_MAX = 8, ARGS_OPTS_MAX = 64 };
+enum { ARGS_POS_MAX = 32, ARGS_OPTS_MAX = 64 };
 
 struct opt {
 	const char *name; /* "--limit" */

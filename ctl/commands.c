@@ -116,6 +116,21 @@ static const struct opt sts_list_opts[] = {
 	{ NULL, NULL, NULL },
 };
 
+static const struct opt commit_opts[] = {
+	{ "-m", "TEXT", "why, for the log and the history" },
+	{ NULL, NULL, NULL },
+};
+
+#define CONFIG_ARGS                                                        \
+	"[list | show NAME | new NAME K=V... | edit NAME K=V... | delete " \
+	"NAME | clear]"
+#define CONFIG_HELP                                                           \
+	"Nothing is in force before commit. K= takes a key away, so that "    \
+	"its\n"                                                               \
+	"default applies. Values are checked at once, rules between entries " \
+	"at\n"                                                                \
+	"showchanges and commit."
+
 const struct command ctl_commands[] = {
 	{ "status", "[detail]", "counters, rates, gauges, processes",
 	    "What the node has done, how fast, what it holds, which of its\n"
@@ -214,6 +229,64 @@ const struct command ctl_commands[] = {
 	    "  posternctl dnsflush example.com\n"
 	    "  posternctl dnsflush\n",
 	    0, 1, NULL, cmd_dnsflush },
+	{ "destconfig", CONFIG_ARGS, "destination controls",
+	    "The entries of destinations.conf, as staged. NAME is a domain,\n"
+	    "a partial one (.example.com), an MX site (mx:*.example.com) or "
+	    "DEFAULT;\n"
+	    "default K=V... edits the latter. " CONFIG_HELP,
+	    "  posternctl destconfig list\n"
+	    "  posternctl destconfig new bank.example tls=required-verify "
+	    "max_connections=20\n"
+	    "  posternctl destconfig edit bank.example tls= until=2027-01-31 "
+	    "ticket='CHG 7'\n"
+	    "  posternctl destconfig default recipient_limit=1000/60m\n",
+	    0, 32, NULL, cmd_config },
+	{ "smtproutes", CONFIG_ARGS, "routes: next hops instead of MX",
+	    "The entries of routes.conf, as staged. NAME is a domain, a "
+	    "partial one\n"
+	    "or ALL. " CONFIG_HELP,
+	    "  posternctl smtproutes new .internal.example "
+	    "hosts='relay1.example:2525, relay2.example/pri=10'\n"
+	    "  posternctl smtproutes delete .internal.example\n",
+	    0, 32, NULL, cmd_config },
+	{ "altsrchost", CONFIG_ARGS, "virtual gateways",
+	    "The entries of gateways.conf, as staged. " CONFIG_HELP,
+	    "  posternctl altsrchost new marketing ipv4=192.0.2.10 "
+	    "senders=@news.example.net\n",
+	    0, 32, NULL, cmd_config },
+	{ "bounceconfig", CONFIG_ARGS, "bounce profiles",
+	    "The entries of bounce.conf, as staged. " CONFIG_HELP,
+	    "  posternctl bounceconfig new quick max_queue_time=4h "
+	    "max_retry=10m\n",
+	    0, 32, NULL, cmd_config },
+	{ "showchanges", "", "what is staged, and whether it holds together",
+	    "Every entry that commit would change, key by key, and the errors\n"
+	    "for which it would be refused (exit status 1).",
+	    "  posternctl showchanges\n"
+	    "  posternctl showchanges --json\n",
+	    0, 0, NULL, cmd_showchanges },
+	{ "commit", "", "put what is staged in force",
+	    "The whole set is checked, written at once and loaded; comments "
+	    "and\n"
+	    "order in the files stay. With an error nothing changes (exit "
+	    "status 1).\n"
+	    "Refused when the files have changed since the edits began.",
+	    "  posternctl commit -m 'CHG 7: TLS for bank.example'\n", 0, 0,
+	    commit_opts, cmd_commit },
+	{ "clearchanges", "", "forget what is staged",
+	    "The files and what is in force stay as they are.",
+	    "  posternctl clearchanges\n", 0, 0, NULL, cmd_clearchanges },
+	{ "rollbackconfig", "[REVISION]",
+	    "an earlier revision is in force again",
+	    "Without a number the one before the last. It becomes a new "
+	    "revision;\n"
+	    "what is staged must be committed or cleared first.",
+	    "  posternctl rollbackconfig\n"
+	    "  posternctl rollbackconfig 12\n",
+	    0, 1, NULL, cmd_rollbackconfig },
+	{ "history", "", "who committed what, when and why",
+	    "The last 20 revisions, newest first.", "  posternctl history\n", 0,
+	    0, NULL, cmd_history },
 	{ "reload", "", "read the settings again",
 	    "The whole new set comes into force, or it is refused and the old\n"
 	    "one stays (exit status 1); postern check says what is wrong.",

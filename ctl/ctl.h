@@ -101,6 +101,12 @@ int cmd_resumedel(struct ctl *ctl, const struct args *a);
 int cmd_reload(struct ctl *ctl, const struct args *a);
 int cmd_drain(struct ctl *ctl, const struct args *a);
 int cmd_dnsflush(struct ctl *ctl, const struct args *a);
+int cmd_config(struct ctl *ctl, const struct args *a);
+int cmd_showchanges(struct ctl *ctl, const struct args *a);
+int cmd_commit(struct ctl *ctl, const struct args *a);
+int cmd_clearchanges(struct ctl *ctl, const struct args *a);
+int cmd_rollbackconfig(struct ctl *ctl, const struct args *a);
+int cmd_history(struct ctl *ctl, const struct args *a);
 int cmd_addr_check(struct ctl *ctl, const struct args *a);
 int cmd_sts_txt(struct ctl *ctl, const struct args *a);
 int cmd_sts_parse(struct ctl *ctl, const struct args *a);
@@ -113,6 +119,13 @@ int cmd_sts_show(struct ctl *ctl, const struct args *a);
 int cmd_sts_refresh(struct ctl *ctl, const struct args *a);
 int cmd_sts_check(struct ctl *ctl, const struct args *a);
 int cmd_tlsverify(struct ctl *ctl, const struct args *a);
+
+/* ---- config.c ----------------------------------------------------------------------- */
+
+/* Stage one edit (verb new, edit, delete, clear). keys is taken: texts, or null
+ * for keys to take away. As ctl_ask(). */
+int config_edit(struct ctl *ctl, const char *kin, const char *verb,
+    const char *name, json_t *keys, json_t **ret_doc);
 
 /* ---- steps.c ------------------------------------------------------------------------ */
 

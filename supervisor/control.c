@@ -270,6 +270,21 @@ answer_metrics(struct process *p, uint64_t req_id)
 }
 
 static int
+answer_config(struct process *p, uint64_t req_id, const struct adm_call *m)
+{
+	char why[160] = "";
+	struct buf doc;
+	int code, r;
+
+	buf_init(&doc, REPLY_MAX);
+	code = staging_call(p->node, m, &doc, why, sizeof(why));
+	r = code == 0 ? adm_reply(&p->adm, req_id, &doc)
+		      : adm_refuse(&p->adm, req_id, (uint16_t)code, why);
+	buf_done(&doc);
+	return r;
+}
+
+static int
 on_adm_call(void *peer, struct ipc_msg *m, struct ipc_rd *rd)
 {
 	struct process *p = peer;
@@ -288,6 +303,8 @@ on_adm_call(void *peer, struct ipc_msg *m, struct ipc_rd *rd)
 			    "the new settings are refused and the old ones "
 			    "stay; the log and `postern check` say why");
 		return adm_refuse(&p->adm, m->req_id, 0, "");
+	case ADM_CONFIG:
+		return answer_config(p, m->req_id, &msg);
 	case ADM_DRAIN:
 		(void)adm_refuse(&p->adm, m->req_id, 0, "");
 		ipc_chan_flush(p->chan);
@@ -314,7 +331,7 @@ static const struct ipc_rule rules[] = {
 	{ CTL_CONNECT_ASK,  13,  4096, WHEN_DELIVER,  0,    permits_on_connect_ask },
 	{ CTL_PERMIT_ASK,   8,   8192, WHEN_SMTPD,    0,    permits_on_ask },
 	{ CTL_PERMIT_FREE,  8,   8,    WHEN_DELIVER | WHEN_SMTPD, 0, permits_on_free },
-	{ ADM_CALL,         18,  4096, WHEN_ADMIN,    0,    on_adm_call },
+	{ ADM_CALL,         18,  4608, WHEN_ADMIN,    0,    on_adm_call },
 };
 /* clang-format on */
 

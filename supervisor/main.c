@@ -158,6 +158,8 @@ run(const char *dir)
 	(void)signal(SIGPIPE, SIG_IGN);
 	r = node_open(n);
 	if (r == 0)
+		r = staging_open(n);
+	if (r == 0)
 		r = node_listen(n);
 	if (r == 0)
 		r = processes_plan(n);
@@ -176,6 +178,7 @@ run(const char *dir)
 	r = n->exit_code;
 	log_event(LOG_INFO, "stopped", NULL, "postern stopped");
 out:
+	staging_close(n);
 	log_flush();
 	node_close(n);
 	return r;

@@ -85,8 +85,15 @@ check_files(const struct conf *conf, struct conf_errors *errs)
 int
 settings_load(const char *dir, struct conf_errors *errs, struct conf **ret_conf)
 {
+	return settings_load_tables(dir, NULL, errs, ret_conf);
+}
+
+int
+settings_load_tables(const char *dir, const struct conf_tables *tables,
+    struct conf_errors *errs, struct conf **ret_conf)
+{
 	struct conf *conf = NULL;
-	int r = conf_load_dir(dir, errs, &conf);
+	int r = conf_load_tables(dir, tables, errs, &conf);
 
 	if (r == 0)
 		r = check_files(conf, errs);

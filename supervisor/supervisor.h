@@ -99,6 +99,7 @@ struct node {
 	uv_timer_t drain_timer;
 	uv_timer_t log_timer;
 	uv_timer_t exception_timer;
+	struct staging *staging;   /* settings that are not in force yet */
 	int64_t exceptions_seen_s; /* ends up to then have been told */
 };
 
@@ -172,6 +173,21 @@ void exceptions_loaded(struct node *n, const struct conf *old);
 /* Tell what has ended, and sleep until the next end. */
 void exceptions_look(struct node *n);
 void exceptions_json(const struct node *n, struct json *j);
+
+/* staging.c: settings that are staged, committed, rolled back. */
+struct staging;
+struct buf;
+/* Open the history below state_dir, finish a commit that was not finished. 0 or
+ * an exit code for main(), after saying why on stderr. */
+int staging_open(struct node *n);
+void staging_close(struct node *n);
+/* Do what admin asks. 0: the answer is in doc; else an HTTP-like code, and why. */
+int staging_call(struct node *n, const struct adm_call *m, struct buf *doc,
+    char *why, size_t why_len);
+/* settings.c: settings_load() with these tables. */
+struct conf_tables;
+int settings_load_tables(const char *dir, const struct conf_tables *tables,
+    struct conf_errors *errs, struct conf **ret_conf);
 
 /* drain.c */
 void node_drain(struct node *n, int64_t deadline_ms);

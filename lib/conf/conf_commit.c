@@ -511,14 +511,13 @@ conf_history_list(int history_fd, uint64_t *ret, size_t max)
 	return (int)n;
 }
 
-int
-conf_history_read(int history_fd, uint64_t number, struct conf_revision *ret)
+static int
+load(int history_fd, const char *name, struct conf_revision *ret)
 {
-	char name[32], *data = NULL;
+	char *data = NULL;
 	size_t len = 0;
 	int r;
 
-	(void)snprintf(name, sizeof(name), "%" PRIu64, number);
 	r = read_at(history_fd, name, CONF_REVISION_MAX, &data, &len);
 	if (r == 0)
 		r = conf_revision_decode((uint8_t *)data, len, ret);
@@ -527,20 +526,61 @@ conf_history_read(int history_fd, uint64_t number, struct conf_revision *ret)
 }
 
 int
-conf_history_add(const struct conf_commit *c, const struct conf_revision *rev)
+conf_history_read(int history_fd, uint64_t number, struct conf_revision *ret)
 {
-	uint64_t v[CONF_REVISIONS + 8];
-	struct buf text;
 	char name[32];
-	int n, i, r;
+
+	(void)snprintf(name, sizeof(name), "%" PRIu64, number);
+	return load(history_fd, name, ret);
+}
+
+static int
+save(const struct conf_commit *c, const char *name,
+    const struct conf_revision *rev)
+{
+	struct buf text;
+	int r;
 
 	buf_init(&text, CONF_REVISION_MAX);
-	(void)snprintf(name, sizeof(name), "%" PRIu64, rev->number);
 	r = conf_revision_encode(rev, &text);
 	if (r == 0)
 		r = replace(c, c->history_fd, name, NULL,
 		    (char *)buf_data(&text), buf_len(&text));
 	buf_done(&text);
+	return r;
+}
+
+int
+conf_staged_save(int history_fd, const struct conf_revision *rev)
+{
+	const struct conf_commit c = { -1, history_fd, NULL, NULL };
+
+	return save(&c, "staged", rev);
+}
+
+int
+conf_staged_load(int history_fd, struct conf_revision *ret)
+{
+	return load(history_fd, "staged", ret);
+}
+
+int
+conf_staged_remove(int history_fd)
+{
+	return unlinkat(history_fd, "staged", 0) == -1 && errno != ENOENT
+	    ? -errno
+	    : 0;
+}
+
+int
+conf_history_add(const struct conf_commit *c, const struct conf_revision *rev)
+{
+	uint64_t v[CONF_REVISIONS + 8];
+	char name[32];
+	int n, i, r;
+
+	(void)snprintf(name, sizeof(name), "%" PRIu64, rev->number);
+	r = save(c, name, rev);
 	if (r == 0)
 		r = sync_dir(c, c->history_fd);
 	n = r < 0 ? 0 : conf_history_list(c->history_fd, v, CONF_REVISIONS + 8);

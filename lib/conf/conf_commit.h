@@ -80,6 +80,10 @@ int conf_commit_finish(const struct conf_commit *c);
 /* Put a revision into the history without making it the set. */
 int conf_history_add(
     const struct conf_commit *c, const struct conf_revision *rev);
+/* The staged set beside the history: under no number, replaced as a whole. */
+int conf_staged_save(int history_fd, const struct conf_revision *rev);
+int conf_staged_load(int history_fd, struct conf_revision *ret);
+int conf_staged_remove(int history_fd);
 /* Numbers of the history, newest first. Returns how many, or -errno. */
 int conf_history_list(int history_fd, uint64_t *ret, size_t max);
 int conf_history_read(

@@ -646,6 +646,58 @@ conf_edit_set(struct conf_edit *e, const char *name, const char *key,
 	return r;
 }
 
+static const struct conf_section *
+section_of(enum conf_table table, const char *name)
+{
+	switch (table) {
+	case CONF_T_BOUNCE:
+		return &conf_schema[CONF_S_PROFILE];
+	case CONF_T_GATEWAYS:
+		return &conf_schema[CONF_S_GATEWAY];
+	case CONF_T_ROUTES:
+		return &conf_schema[CONF_S_ROUTE];
+	default:
+		return strcmp(name, "DEFAULT") == 0
+		    ? &conf_schema[CONF_S_DEFAULT]
+		    : &conf_schema[CONF_S_DESTINATION];
+	}
+}
+
+int
+conf_edit_check(enum conf_table table, const char *name, const char *key,
+    const char *value, char *why, size_t why_len)
+{
+	const struct conf_section *s = section_of(table, name);
+	const char *names[CONF_KEYS_MAX];
+	char hint[128], *copy;
+	struct conf *conf;
+	void *base;
+	size_t k;
+	int i, r;
+
+	if (!value_ok(value, why, why_len))
+		return PE_SYNTAX;
+	i = conf_key_find(s, key, strlen(key));
+	if (i < 0) {
+		for (k = 0; k < s->n_keys; k++)
+			names[k] = s->keys[k].name;
+		(void)snprintf(why, why_len, "unknown key '%.64s'%s", key,
+		    conf_hint(key, names, s->n_keys, hint, sizeof(hint)));
+		return PE_SYNTAX;
+	}
+	conf = conf_new();
+	base = calloc(1, s->size);
+	copy = strdup(value);
+	r = conf == NULL || base == NULL || copy == NULL
+	    ? -ENOMEM
+	    : conf_value_parse(
+		  conf, &s->keys[i], copy, NULL, base, why, why_len);
+	free(copy);
+	free(base);
+	conf_unref(conf);
+	return r;
+}
+
 /* ---- removing ------------------------------------------------------------ */
 
 int

@@ -60,6 +60,10 @@ int conf_edit_keys(
  */
 int conf_edit_set(struct conf_edit *edit, const char *name, const char *key,
     const char *value, char *why, size_t why_len);
+/* Would the reader take this key and value in such a section? PE_SYNTAX and
+ * what was found and wanted; rules between keys are not looked at. */
+int conf_edit_check(enum conf_table table, const char *name, const char *key,
+    const char *value, char *why, size_t why_len);
 /* Make a section without keys, unless it is there. */
 int conf_edit_add(struct conf_edit *edit, const char *name);
 /* Remove a key or a section. PE_NOT_FOUND when there is none. The comment right

@@ -48,8 +48,31 @@ enum adm_op {
 	ADM_STS_REFRESH, /* policyd: arg0 domain */
 	ADM_STS_CHECK,	 /* policyd, then deliver: arg0 domain */
 	ADM_TLSVERIFY,	 /* deliver: arg0 domain, arg1 host or "" */
+	ADM_CONFIG,	 /* supervisor: num verb | number << 8, arg0 kin, arg1
+			  * entry or message, arg2 pairs, arg3 who */
 	ADM_OP_COUNT
 };
+
+/*
+ * Verbs of ADM_CONFIG. kin: "destconfig", "smtproutes", "altsrchost",
+ * "bounceconfig". pairs: "key=value", separated by CONFIG_PAIR_END; an empty
+ * value behind '=' is one, a key without '=' is taken away.
+ */
+enum config_verb {
+	CONFIG_LIST, /* arg0 kin, arg1 names behind this one, number limit */
+	CONFIG_SHOW, /* arg0, arg1 */
+	CONFIG_NEW,
+	CONFIG_EDIT,
+	CONFIG_DELETE,
+	CONFIG_CLEAR,	 /* arg0: every entry but DEFAULT */
+	CONFIG_CHANGES,	 /* what is staged, and does it hold together */
+	CONFIG_COMMIT,	 /* arg1 message */
+	CONFIG_DISCARD,	 /* what is staged */
+	CONFIG_ROLLBACK, /* number revision, 0: the one before */
+	CONFIG_HISTORY,
+	CONFIG_VERBS
+};
+#define CONFIG_PAIR_END '\x1e'
 
 /*
  * The documents. Fields may be added, none changed; times are RFC 3339 text,

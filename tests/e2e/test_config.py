@@ -1,7 +1,9 @@
-"""Settings that change while a node runs: exceptions that end by themselves."""
+"""Settings that change while a node runs: exceptions that end by themselves; edits that are staged, committed,
+rolled back."""
+import os
 import time
 
-from harness import equal, main, test
+from harness import contains, equal, main, test
 
 
 def stamp(seconds):
@@ -24,6 +26,103 @@ def an_exception_reverts_by_itself(w):
     equal(node.ctl("explain", "a@soon.test", want=None)["control"]["entry"], "DEFAULT")
     equal(node.ctl("explain", "a@over.test", want=None)["control"]["entry"], "DEFAULT")
     equal(node.ctl("explain", "a@later.test", want=None)["control"]["entry"], "later.test")
+
+
+def read(node, name):
+    with open(os.path.join(node.etc, name)) as f:
+        return f.read()
+
+
+def control(node, domain):
+    return node.ctl("explain", "a@" + domain, want=None)["control"]
+
+
+@test(timeout=120)
+def stage_commit_roll_back(w):
+    node = w.postern(destinations={"keep.test": {"max_connections": 7}}).start()
+    path = os.path.join(node.etc, "destinations.conf")
+    with open(path, "a") as f:
+        f.write("# why  this stays\n[bank.test]\nmax_connections   =  5\n")
+    node.ctl("reload")
+    before = read(node, "destinations.conf")
+    node.ctl("destconfig", "edit", "bank.test", "max_connections=6", "tls=required")
+    node.ctl("destconfig", "new", "new.test", "recipient_limit=10/1m")
+    node.ctl("destconfig", "default", "max_messages_per_connection=20")
+    node.ctl("bounceconfig", "new", "quick", "max_retries=3")
+    # nothing is in force, nothing is written, before commit
+    equal(read(node, "destinations.conf"), before)
+    equal(control(node, "bank.test")["max_connections"], "5")
+    got = node.ctl("showchanges")
+    equal(got["ok"], True)
+    equal(sorted((c["kin"], c["entry"], c["change"]) for c in got["changes"]), [
+        ("bounceconfig", "quick", "new"), ("destconfig", "DEFAULT", "new"),
+        ("destconfig", "bank.test", "changed"), ("destconfig", "new.test", "new")])
+    bank = [c for c in got["changes"] if c["entry"] == "bank.test"][0]
+    equal(bank["keys"], [{"key": "max_connections", "from": "5", "to": "6"},
+                         {"key": "tls", "from": None, "to": "required"}])
+    got = node.ctl("commit", "-m", "CHG 1")
+    equal(got["ok"], True)
+    node.wait_log(r"settings committed: revision 2 by .*: CHG 1")
+    contains(read(node, "destinations.conf"),
+             "# why  this stays\n[bank.test]\nmax_connections   =  6\ntls               = required\n")
+    equal(control(node, "bank.test")["max_connections"], "6")
+    equal(control(node, "other.test")["max_messages_per_connection"], "20")
+    equal(node.ctl("showchanges")["staged"], False)
+    got = node.ctl("rollbackconfig")
+    equal(got["revision"], 3)
+    equal(read(node, "destinations.conf"), before)
+    equal(control(node, "bank.test")["max_connections"], "5")
+    got = node.ctl("history")["revisions"]
+    equal([(r["revision"], r["message"]) for r in got], [
+        (3, "rollback to revision 1"), (2, "CHG 1"), (1, "the files as they were found")])
+
+
+@test(timeout=120)
+def refused_and_nothing_changes(w):
+    node = w.postern(destinations={"keep.test": {"max_connections": 7}}).start()
+    before = read(node, "destinations.conf")
+    # at once: what no file could hold
+    node.ctl("destconfig", "new", "x.test", "tls=maybe", want=2, raw=True)
+    node.ctl("destconfig", "new", "x.test", "tlss=none", want=2, raw=True)
+    node.ctl("destconfig", "new", "no domain", "tls=none", want=2, raw=True)
+    node.ctl("destconfig", "new", "keep.test", "tls=none", want=1, raw=True)
+    node.ctl("destconfig", "edit", "x.test", "tls=none", want=1, raw=True)
+    equal(node.ctl("showchanges")["staged"], False)
+    # at commit: rules between keys and entries, with file and line
+    node.ctl("destconfig", "new", "x.test", "bounce_profile=missing")
+    node.ctl("destconfig", "new", "y.test", "tls=none", "mta_sts=on")
+    got = node.ctl("commit", want=1)
+    equal(got["ok"], False)
+    equal([e["file"] for e in got["errors"]], ["destinations.conf"] * 2)
+    lines = ("\n" + before).count("\n")
+    equal(all(e["line"] > lines for e in got["errors"]), True)
+    contains(got["errors"][0]["text"], "missing")
+    equal(read(node, "destinations.conf"), before)
+    equal(node.ctl("showchanges", want=1)["staged"], True)
+    # it is there after a restart, and can be cleared
+    node.restart()
+    equal(len(node.ctl("showchanges", want=1)["changes"]), 2)
+    node.ctl("clearchanges")
+    equal(node.ctl("showchanges")["staged"], False)
+
+
+@test(timeout=120)
+def two_editors_and_closed_directories(w):
+    node = w.postern(destinations={"keep.test": {"max_connections": 7}}).start()
+    node.ctl("destconfig", "edit", "keep.test", "max_connections=8")
+    with open(os.path.join(node.etc, "destinations.conf"), "a") as f:
+        f.write("# by hand\n")
+    contains(node.ctl("commit", want=1)["error"]["text"], "somebody has changed the files")
+    node.ctl("clearchanges")
+    node.ctl("destconfig", "edit", "keep.test", "max_connections=8")
+    node.ctl("commit")
+    contains(read(node, "destinations.conf"), "# by hand\n")
+    # something else manages this table
+    path = os.path.join(node.etc, "routes.conf")
+    os.rename(path, path + ".real")
+    os.symlink("routes.conf.real", path)
+    text = node.ctl("destconfig", "edit", "keep.test", "max_connections=9", want=1)["error"]["text"]
+    contains(text, "symbolic link")
 
 
 if __name__ == "__main__":

@@ -109,7 +109,8 @@ def settings_are_as_told(w):
         words = [a or b for a, b in words]
         name = words[0]
         quoted = re.findall(r'"((?:[^"\\]|\\.)*)"', line[2])
-        default = quoted[1] if line[0] else quoted[0] if quoted else None
+        quoted = quoted[1:] if line[0] else quoted  # KN: its name comes first
+        default = quoted[0] if quoted else None
         keys[(line[1], name)] = default
     kinds = {"listener": "conf_listener", "queue": "conf_queue", "delivery": "conf_delivery",
              "destination": "conf_dest", "resolver": "conf_resolver", "mta-sts": "conf_mta_sts",
