@@ -56,7 +56,7 @@ def stops_validating(w):
     r = settled(node, "validates")
     equal((r["dnssec"], r["alert"], r["warning"]), ("validates", None, None))
     node.wait_done(send(node, "one.test"))
-    equal(len(mx.messages), 1)
+    equal(len(mx.wait_messages(1)), 1)
 
     front.set("strip")
     two = send(node, "two.test")
@@ -90,7 +90,7 @@ def never_validated(w):
     equal(r["dnssec"], "signed name came back insecure")
     contains(r["warning"], "mail goes on without DANE")
     node.wait_done(send(node, "one.test"))
-    equal(len(mx.messages), 1)
+    equal(len(mx.wait_messages(1)), 1)
     node.stop()
 
 
@@ -157,7 +157,7 @@ def trusted_resolver_goes_wrong(w, name, spoil, mend, why):
     settled(node, "validates")
     node.wait_done(send(node, name))
     node.wait_log(r"TLS success .* for %s level dane" % name)
-    equal(len(mx.messages), 1)
+    equal(len(mx.wait_messages(1)), 1)
     node.wait_log(r"DCID \d+ close")  # an open connection has proved enough
 
     mx.script(cert=other)
@@ -170,7 +170,7 @@ def trusted_resolver_goes_wrong(w, name, spoil, mend, why):
     mx.script(cert=cert)
     mend(front)
     node.wait_done(mid, 60)
-    equal(len(mx.messages), 2)
+    equal(len(mx.wait_messages(2)), 2)
     equal([line for line in node.lines("TLS success .* for " + name) if "level dane" not in line], [])
     return node
 
