@@ -437,14 +437,16 @@ put_mx(struct json *j, const struct plan *p)
 		    dns_state_str(f->mx_state));
 }
 
+/* Under mode none nothing follows from it, and it is told all the same. */
 static void
 put_match(struct json *j, const struct plan *p, const char *host)
 {
 	const struct facts_sts_policy *sts = &p->facts.sts;
+	bool none = sts->mode == FACTS_STS_MODE_NONE;
 	bool enforce = sts->mode == FACTS_STS_ENFORCE;
 	size_t i;
 
-	if (sts->state != FACTS_STS_POLICY || sts->mode == FACTS_STS_MODE_NONE)
+	if (sts->state != FACTS_STS_POLICY || (none && sts->n_mx == 0))
 		return;
 	for (i = 0; i < sts->n_mx; i++)
 		if (sts_pattern_match(sts->mx[i], host)) {
@@ -452,7 +454,10 @@ put_match(struct json *j, const struct plan *p, const char *host)
 			    "the policy lists it as %s", sts->mx[i]);
 			return;
 		}
-	diag_put(j, "mx-match", host, enforce ? DIAG_ERROR : DIAG_WARNING,
+	diag_put(j, "mx-match", host,
+	    enforce    ? DIAG_ERROR
+		: none ? DIAG_SKIPPED
+		       : DIAG_WARNING,
 	    enforce
 		? "no mail goes to this host: its owner adds it to the policy "
 		  "(and changes the id), or takes it out of the MX records; "
@@ -460,7 +465,8 @@ put_match(struct json *j, const struct plan *p, const char *host)
 		: "under enforce no mail would go to this host: its owner adds "
 		  "it to the policy (and changes the id), or takes it out of "
 		  "the MX records",
-	    "the policy does not list it");
+	    "the policy does not list it%s",
+	    none ? "; mode none asks for nothing" : "");
 }
 
 void

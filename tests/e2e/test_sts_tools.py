@@ -198,6 +198,19 @@ def a_check_stores_nothing_that_delivery_would_not(w, node):
 
 
 @test
+def the_match_is_told_in_each_mode(w, node):
+    for mode, result, worst in (("enforce", "error", "error"), ("testing", "warning", "warning"),
+                                ("none", "skipped", "ok")):
+        name = "match-%s.test" % mode
+        one, two = w.mx("mx1." + name), w.mx("mx2." + name)
+        domain(w, name, one, two, text=policy(mode, [one]))
+        doc = node.ctl("sts", "check", name, want=None)
+        equal([(s["subject"], s["result"]) for s in doc["steps"] if s["step"] == "mx-match"],
+              [(one.host, "ok"), (two.host, result)])
+        equal(doc["result"], worst)
+
+
+@test
 def a_check_fetches_once(w, node):
     """What policyd looks at and what then holds are one fetch; so is it when the fetch fails."""
     for manner in ("ok", "404"):
