@@ -67,7 +67,8 @@ add_message(struct queue *q, struct sview *v, struct op_result *op,
 			continue;
 		}
 		if (rc.state != RCPT_QUEUED || rc.expires_s > now_s ||
-		    qflight_find(q, mid, rid) != NULL)
+		    qflight_find(q, mid, rid) != NULL ||
+		    queue_look_holds(q, v, rc.dest_id))
 			continue;
 		add_item(q, op, mid, rid, &rc,
 		    queue_profile(q, rc.domain, m->profile));
@@ -139,6 +140,7 @@ expire_go(struct queue *q)
 	}
 	has_lost = collect(q, &v, op, &lost);
 	store_read_end(&v);
+	queue_look_begin(q);
 	if (has_lost)
 		queue_set_aside(q, lost.mid, DB_EXP, &lost.index, false,
 		    lost.gone ? "an expiry without a message"

@@ -58,6 +58,7 @@ on_release(void *peer, struct ipc_msg *im, struct ipc_rd *rd)
 		return PE_PROTO;
 	d = h->dest;
 	queue_hold_end(q, h);
+	queue_look_over(q, m.dest_id);
 	queue_poke(q, d);
 	queue_soon(q);
 	return 0;
@@ -108,7 +109,9 @@ check_rcpt(struct qworker *w, struct sview *v, struct qdest *d,
 			    "an index entry without a recipient");
 		return 0; /* ordinarily: done since the window was read */
 	}
-	if (rc.due_s > now_s || rc.expires_s <= queue_expiry_now(w->q))
+	if (rc.due_s > now_s ||
+	    (rc.expires_s <= queue_expiry_now(w->q) &&
+		!queue_look_runs(w->q, d->id)))
 		return 0; /* an expired one is expire.c's */
 	ret->rid = e->rid;
 	ret->address = rc.address;
@@ -684,6 +687,7 @@ dest_down(struct queue *q, struct qhold *h, const struct hand_dest_state *m)
 	    d->domain, reason_word(m->reason), LOG_Q(m->text),
 	    (long long)(d->until_s - now_ms / 1000));
 	queue_dest_job(q, d, OP_DEST_DOWN, d->until_s, m);
+	queue_look_over(q, d->id);
 	queue_poke(q, d);
 }
 

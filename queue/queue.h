@@ -56,6 +56,7 @@ enum {
 	FULL_FLOOR = 4 << 20,	/* bytes free until a full disk is over */
 	NO_FDS_TOLD_MS = 30000, /* an alert in the status */
 	LOST_MAX = 2048,	/* destinations remembered that lost a worker */
+	LOOKS_MAX = 1024,	/* last looks at one time, see look.c */
 	RESULT_TRIES = 3,	/* when the store is damaged where it belongs */
 	STUCK_MAX = 10000,	/* results given up; then nothing goes out */
 };
@@ -186,6 +187,14 @@ struct qlost {
 	int64_t at_ms; /* the last time, monotonic */
 };
 
+/* A destination looked at once more before mail there expires. */
+struct qlook {
+	uint64_t dest_id;
+	int64_t begun_ms; /* monotonic */
+	bool fresh;	  /* not offered yet */
+	bool over;
+};
+
 struct qstats {
 	uint64_t offers, pulls, handed, returned, in_doubt, accepts_refused,
 	    set_aside, orphans, store_errors;
@@ -265,6 +274,10 @@ struct queue {
 	bool expire_job;
 	int64_t expire_at_s; /* where the walk over exp goes on; 0: start */
 	uint64_t expire_at_mid;
+	/* look.c */
+	struct qlook looks[LOOKS_MAX];
+	uint32_t n_looks;
+	bool looks_fresh;
 	/* jump.c */
 	bool clock_known;
 	int64_t clock_offset_ms; /* wall - monotonic */
@@ -453,6 +466,14 @@ void queue_ids_probe(struct queue *q);
  * until something is delivered there. The caller pokes it. */
 void queue_lost(struct queue *q, struct qdest *d);
 void queue_lost_over(struct queue *q, uint64_t dest_id);
+
+/* look.c: does a last look keep what is over its time there? One begins when
+ * it is owed; queue_look_begin() follows when no view is open. */
+bool queue_look_holds(struct queue *q, struct sview *v, uint64_t dest_id);
+void queue_look_begin(struct queue *q);
+/* What is over its time may still be handed out there. */
+bool queue_look_runs(struct queue *q, uint64_t dest_id);
+void queue_look_over(struct queue *q, uint64_t dest_id);
 
 /* jump.c: was the clock moved? Each tick, and before anything expires. */
 void queue_clock(struct queue *q);

@@ -11,7 +11,7 @@ LIB = "tests/lib/sts/test_%s.c"
 FILES = {
     **{k: LIB % k for k in ("txt", "policy", "match", "fetch", "hostaddr")},
     "engine": "tests/policyd/test_policy.c", "store": "tests/policyd/test_store.c",
-    "dest": "tests/deliver/test_dest.c", "verdict": "tests/lib/verdict/test_verdict.c",
+    "dest": "tests/deliver/test_dest.c", "look": "tests/queue/test_look.c", "verdict": "tests/lib/verdict/test_verdict.c",
     "resolver": "tests/resolver/test_resolver.c", "wire": "tests/lib/dns/test_wire.c",
     "name": "tests/lib/dns/test_name.c", "tls": "tests/lib/tls/test_client.c",
     "sts": "tests/e2e/test_sts.py", "attacks": "tests/e2e/test_sts_attacks.py",
