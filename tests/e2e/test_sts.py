@@ -338,6 +338,43 @@ def healed_at_once(w, node):
     node.wait_log(r"MTA-STS policy for the domain \(heal\.test\) healed by refresh: id 1 to 2")
 
 
+@test(timeout=90)
+def the_last_look_before_a_bounce(w, shared):
+    """The host is tried again in an hour only, the mail expires before. One policy was mended meanwhile: delivered. The
+    other's host is dead, and the stored policy still refuses: bounced, and the notice says why (STS-45)."""
+    home, good, evil = w.mx("mx1.client.test"), w.mx("mx1.mended.test"), w.mx("mx1.dead-evil.test")
+    w.domain("client.test", home)
+    w.zone("dead-evil.test").host(evil)
+    zone, ph = domain(w, "mended.test", good, text=policy(mx=["mx9.mended.test"]))
+    dead_zone, dead_ph = domain(w, "dead.test", evil, text=policy(mx=["a.dead.test", "*.b.dead.test"]))
+    node = w.postern(settings={
+        "delivery": {"idle": "1s", "connect_timeout": "2s"},
+        "queue": {"host_down_retry": "1h", "host_down_max_retry": "1h"},
+        "mta-sts": {"policy_host_allow": "127.0.0.0/8", "port": str(w.port), "fetch_timeout": "3s",
+                    "connect_timeout": "2s"},
+    }, bounce={"profile default": {"max_queue_time": "12s", "initial_retry": "1s", "max_retry": "1s"}}).start()
+    mid = node.submit(SENDER, ["a@mended.test"])
+    node.submit(SENDER, ["a@dead.test"])
+    for name in ("mended", "dead"):
+        node.wait_log(r"Destination %s\.test is down \(.*sts-mx-mismatch" % name)
+    ph.text = policy(mx=[good])
+    dead_ph.close()
+    announce(w, node, dead_zone, None)
+    announce(w, node, zone, "2")
+    equal(node.lines("is looked at once more"), [])  # all of this was in time
+    node.wait_log(r"Destination mended\.test is looked at once more before mail expires \(sts-mx-mismatch\)", timeout=60)
+    good.wait_messages(1)
+    node.wait_done(mid)
+    node.wait_log(r"TLS success .* for mended\.test level verify name mx1\.mended\.test rule sts-enforce")
+    dsn, = home.wait_messages(1, match=lambda m: m.mail_from == "")
+    text = dsn.data.decode()
+    contains(text, "Status: 4.7.5")
+    for part in ("a@dead.test", "mx1.dead-evil.test", "a.dead.test", "*.b.dead.test", "does not list"):
+        contains(" ".join(text.split()), part)
+    equal(len(node.lines(r"Destination dead\.test is down \(.*sts-mx-mismatch")), 2)
+    equal((evil.conns, len(home.messages)), ([], 1))
+
+
 @test
 def survives_a_restart_with_a_dead_policy_host(w, node):
     mx = w.mx("mx1.stay.test")
