@@ -55,6 +55,18 @@ struct want_parts {
 	struct dane_want dane;
 };
 
+/* Level dane, and no record that asks for a name: then the recipient's domain is
+ * no part of the proof, and a session of the host serves all domains there. What
+ * a probe shows, it has looked at itself. */
+static bool
+without_names(const struct conn *c)
+{
+	const struct verdict_host *vh = conn_host(c);
+
+	return vh->level == LEVEL_DANE && c->probe == NULL &&
+	    !dane_needs_name(vh->host->tlsa_rrs, vh->host->n_tlsa_rrs);
+}
+
 /* Level dane: the records that the facts hold, and the names that a certificate
  * under DANE-TA may have; the base domain is the first. A session serves this
  * set, and no longer than the facts do (DANE-39). */
@@ -91,7 +103,7 @@ fill_want(struct conn *c, struct tls_want *want, struct want_parts *parts)
 	/* a probe sees the certificate itself, whatever was proved before */
 	want->claim =
 	    c->probe != NULL ? "probe" : verdict_level_name(vh->level);
-	for (i = 0; i < vh->n_names; i++)
+	for (i = 0; i < vh->n_names && !without_names(c); i++)
 		want->names[n++] = vh->names[i].name;
 	if (!literal)
 		want->names[n++] = host; /* for the log, and for AUTH */

@@ -208,6 +208,17 @@ dane_select(const struct facts_tlsa_rr *rrs, size_t n,
 	return kept;
 }
 
+bool
+dane_needs_name(const struct facts_tlsa_rr *rrs, size_t n)
+{
+	size_t i;
+
+	for (i = 0; i < n; i++)
+		if (rrs[i].usage != 3)
+			return true;
+	return false;
+}
+
 static int
 by_bytes(const void *va, const void *vb)
 {

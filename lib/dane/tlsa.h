@@ -14,6 +14,7 @@
 
 #include "lib/verdict/verdict.h"
 
+#include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 
@@ -65,6 +66,9 @@ enum dane_fate dane_rr_fate(const struct facts_tlsa_rr *rr);
  */
 size_t dane_select(const struct facts_tlsa_rr *rrs, size_t n,
     struct facts_tlsa_rr *ret_rrs, enum dane_fate *ret_fates);
+
+/* Does a certificate need one of the names? Not when each record is DANE-EE. */
+bool dane_needs_name(const struct facts_tlsa_rr *rrs, size_t n);
 
 /*
  * A digest of base domain and set, whatever its order: the label under which a

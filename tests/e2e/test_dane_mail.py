@@ -381,6 +381,21 @@ def resumption_stays_with_its_set(w, node):
     assert not mx.conns[-1].tls.reused
 
 
+@test
+def domains_of_a_host_share_its_sessions(w, node):
+    """By DANE-EE the host is proven for every domain there; by DANE-TA the domain may be part of the proof."""
+    for usage, shared in (("3", True), ("2", False)):
+        _, mx, _ = published(w, "host-%s.test" % usage, kind="valid", record=ta_record(w) if usage == "2" else None)
+        names = ["one-%s.test" % usage, "two-%s.test" % usage]
+        for i, name in enumerate(names):
+            domain(w, name, mx.host)
+            delivered(node, mx, name, "level dane record %s" % usage)
+            idle(node)
+            equal(bool(mx.conns[-1].tls.reused), shared and i > 0)
+        delivered(node, mx, names[0], "resumed", n=2)
+        idle(node)
+
+
 # ---- explain ----
 
 @test

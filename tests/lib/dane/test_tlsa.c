@@ -232,6 +232,19 @@ digest(void **state)
 	assert_memory_not_equal(x, y, sizeof(x));
 }
 
+/* DANE-25, DANE-27 */
+static void
+names_matter(void **state)
+{
+	struct facts_tlsa_rr rrs[] = { { .usage = 3 }, { .usage = 3 },
+		{ .usage = 2 } };
+
+	(void)state;
+	assert_false(dane_needs_name(rrs, 1));
+	assert_false(dane_needs_name(rrs, 2));
+	assert_true(dane_needs_name(rrs, 3));
+}
+
 /* DANE-30, DANE-31, DANE-32 */
 static void
 reference_names(void **state)
@@ -294,6 +307,7 @@ main(void)
 		cmocka_unit_test(rdata),
 		cmocka_unit_test(text),
 		cmocka_unit_test(digest),
+		cmocka_unit_test(names_matter),
 		cmocka_unit_test(reference_names),
 	};
 
