@@ -394,6 +394,11 @@ conf_commit_write(const struct conf_commit *c, const struct conf_revision *rev)
 	struct buf text;
 	int r;
 
+	/* one that counts already must not go down with this one: below, its
+	 * file would be replaced or taken back while its tables are a mixture */
+	r = conf_commit_finish(c);
+	if (r < 0)
+		return r;
 	buf_init(&text, CONF_REVISION_MAX);
 	r = conf_revision_encode(rev, &text);
 	if (r == 0)

@@ -220,6 +220,38 @@ test_finish_dies(void **state)
 	conf_tables_done(&rev.tables);
 }
 
+/* A commit that counts but is not finished, and the next one cannot even be
+ * begun (a full disk): the first one stays, whole. */
+static void
+test_a_failure_after_an_unfinished_one(void **state)
+{
+	struct conf_revision rev, next;
+	struct place p;
+	bool done = false;
+	int n, unfinished = 0;
+
+	(void)state;
+	revision(&rev, 2, "new");
+	revision(&next, 3, "next");
+	for (n = 0; !done; n++) {
+		start_old(&p);
+		done = commit_until(&p, &rev, n);
+		if (faccessat(p.c.dir_fd, CONF_COMMIT_FILE, F_OK, 0) == 0) {
+			unfinished++;
+			(void)unlinkat(p.c.dir_fd, CONF_COMMIT_FILE ".new", 0);
+			assert_int_equal(
+			    mkdirat(p.c.dir_fd, CONF_COMMIT_FILE ".new", 0700),
+			    0);
+			assert_true(conf_commit_write(&p.c, &next) < 0);
+			assert_true(says(&p, "new"));
+		}
+		place_close(&p);
+	}
+	assert_true(unfinished > 5);
+	conf_tables_done(&rev.tables);
+	conf_tables_done(&next.tables);
+}
+
 static void
 test_a_loader_sees_it(void **state)
 {
@@ -330,6 +362,7 @@ main(void)
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(test_every_step),
 		cmocka_unit_test(test_finish_dies),
+		cmocka_unit_test(test_a_failure_after_an_unfinished_one),
 		cmocka_unit_test(test_a_loader_sees_it),
 		cmocka_unit_test(test_modes_and_refusals),
 		cmocka_unit_test(test_history),
