@@ -232,7 +232,7 @@ take_table(struct cursor *c, size_t i, struct conf_tables *t)
 
 	(void)snprintf(word, sizeof(word), "table %s", conf_table_file[i]);
 	len = take_number(c, word, 10);
-	if (c->bad || len + 1 > (size_t)(c->end - c->p) || c->p[len] != '\n') {
+	if (c->bad || len >= (size_t)(c->end - c->p) || c->p[len] != '\n') {
 		c->bad = true;
 		return 0;
 	}

@@ -252,6 +252,30 @@ test_a_failure_after_an_unfinished_one(void **state)
 	conf_tables_done(&next.tables);
 }
 
+/* No length in a file leads out of it. */
+static void
+test_lengths_are_believed_to_the_end(void **state)
+{
+	static const char *const lengths[] = { "18446744073709551615",
+		"18446744073709551614", "99999999999999999999", "4294967295",
+		"4" };
+	struct conf_revision rev;
+	char text[200];
+	size_t i;
+	int n;
+
+	(void)state;
+	for (i = 0; i < sizeof(lengths) / sizeof(lengths[0]); i++) {
+		n = snprintf(text, sizeof(text),
+		    "POSTERN-SETTINGS 1\nnumber 1\ntime 1\nwho a\nmessage b\n"
+		    "table bounce.conf %s\nxx\n",
+		    lengths[i]);
+		assert_int_equal(conf_revision_decode(
+				     (const uint8_t *)text, (size_t)n, &rev),
+		    PE_CORRUPT);
+	}
+}
+
 static void
 test_a_loader_sees_it(void **state)
 {
@@ -363,6 +387,7 @@ main(void)
 		cmocka_unit_test(test_every_step),
 		cmocka_unit_test(test_finish_dies),
 		cmocka_unit_test(test_a_failure_after_an_unfinished_one),
+		cmocka_unit_test(test_lengths_are_believed_to_the_end),
 		cmocka_unit_test(test_a_loader_sees_it),
 		cmocka_unit_test(test_modes_and_refusals),
 		cmocka_unit_test(test_history),
