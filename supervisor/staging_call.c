@@ -199,10 +199,9 @@ done(struct call *c, const char *entry)
 	staging_touched(c->n, c->args[3]);
 	json_put_obj(&c->j, NULL);
 	json_put_str(&c->j, "entry", entry);
+	/* whose edits a commit would take besides the caller's */
 	json_put_str(&c->j, "others",
-	    c->s->others[0] != '\0' || strcmp(c->s->who, c->args[3]) != 0
-		? c->s->who
-		: "");
+	    strcmp(c->s->who, c->args[3]) != 0 ? c->s->who : c->s->others);
 	json_put_end_obj(&c->j);
 	return 0;
 }
@@ -468,21 +467,50 @@ do_discard(struct call *c)
 	return 0;
 }
 
+/* The revision before what is on disk: the newest one, unless the files are
+ * that. 0 when there is none. */
+static uint64_t
+one_before(const struct call *c)
+{
+	char found[CONF_VERSION] = "", last[CONF_VERSION] = "";
+	uint64_t v[CONF_REVISIONS];
+	struct conf_revision rev;
+	struct conf_tables t;
+	int fd, n;
+
+	n = conf_history_list(c->s->history_fd, v, CONF_REVISIONS);
+	if (n < 1)
+		return 0;
+	fd = open(c->n->conf_dir, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+	if (fd >= 0 && conf_tables_read(fd, &t) == 0) {
+		(void)conf_tables_version(&t, found);
+		conf_tables_done(&t);
+	}
+	if (fd >= 0)
+		(void)close(fd);
+	if (conf_history_read(c->s->history_fd, v[0], &rev) == 0) {
+		(void)conf_tables_version(&rev.tables, last);
+		conf_tables_done(&rev.tables);
+	}
+	if (strcmp(found, last) != 0)
+		return v[0];
+	return n > 1 ? v[1] : 0;
+}
+
 static int
 do_rollback(struct call *c)
 {
-	uint64_t v[CONF_REVISIONS], number = c->number;
+	uint64_t number = c->number;
 	struct conf_revision rev;
 	char message[100];
-	int code, n;
+	int code;
 
 	if (c->s->staged)
 		return refuse(c, 409,
 		    "changes of %.60s are staged: commit or clearchanges first",
 		    c->s->who);
-	n = conf_history_list(c->s->history_fd, v, CONF_REVISIONS);
-	if (number == 0 && n > 1)
-		number = v[1];
+	if (number == 0)
+		number = one_before(c);
 	if (number == 0 ||
 	    conf_history_read(c->s->history_fd, number, &rev) < 0)
 		return refuse(c, 404, "there is no such revision: see history");
@@ -525,19 +553,20 @@ do_history(struct call *c)
 
 static const struct {
 	int (*handler)(struct call *c);
-	bool kin; /* args[0] names one */
+	bool kin;    /* args[0] names one */
+	bool tables; /* looks at those on disk, which must be readable then */
 } verbs[CONFIG_VERBS] = {
-	[CONFIG_LIST] = { do_list, true },
-	[CONFIG_SHOW] = { do_show, true },
-	[CONFIG_NEW] = { do_new, true },
-	[CONFIG_EDIT] = { do_edit, true },
-	[CONFIG_DELETE] = { do_delete, true },
-	[CONFIG_CLEAR] = { do_clear, true },
-	[CONFIG_CHANGES] = { do_changes, false },
-	[CONFIG_COMMIT] = { do_commit, false },
-	[CONFIG_DISCARD] = { do_discard, false },
-	[CONFIG_ROLLBACK] = { do_rollback, false },
-	[CONFIG_HISTORY] = { do_history, false },
+	[CONFIG_LIST] = { do_list, true, true },
+	[CONFIG_SHOW] = { do_show, true, true },
+	[CONFIG_NEW] = { do_new, true, true },
+	[CONFIG_EDIT] = { do_edit, true, true },
+	[CONFIG_DELETE] = { do_delete, true, true },
+	[CONFIG_CLEAR] = { do_clear, true, true },
+	[CONFIG_CHANGES] = { do_changes, false, true },
+	[CONFIG_COMMIT] = { do_commit, false, false },
+	[CONFIG_DISCARD] = { do_discard, false, false },
+	[CONFIG_ROLLBACK] = { do_rollback, false, false },
+	[CONFIG_HISTORY] = { do_history, false, false },
 };
 
 int
@@ -551,7 +580,7 @@ staging_call(struct node *n, const struct adm_call *m, struct buf *doc,
 		.why_len = why_len,
 		.number = m->num >> 8 };
 	size_t verb = m->num & 0xff;
-	int code;
+	int code = 0;
 
 	memcpy(c.args, m->args, sizeof(c.args));
 	if (verb >= CONFIG_VERBS)
@@ -559,7 +588,8 @@ staging_call(struct node *n, const struct adm_call *m, struct buf *doc,
 		    &c, 400, "the supervisor does not know this call");
 	if (verbs[verb].kin && (c.kin = staging_kin(m->args[0])) == NULL)
 		return refuse(&c, 404, "there is no such table");
-	code = staging_begin(n, why, why_len);
+	if (verbs[verb].tables)
+		code = staging_begin(n, why, why_len);
 	json_init(&c.j, doc);
 	if (code == 0)
 		code = verbs[verb].handler(&c);

@@ -117,12 +117,42 @@ def two_editors_and_closed_directories(w):
     node.ctl("destconfig", "edit", "keep.test", "max_connections=8")
     node.ctl("commit")
     contains(read(node, "destinations.conf"), "# by hand\n")
+    # each is told of the other, never of himself
+    try:
+        for who, others in [("ann", ""), ("bob", "ann"), ("ann", "bob"), ("bob", "ann")]:
+            os.environ["SUDO_USER"] = who
+            equal(node.ctl("destconfig", "edit", "keep.test", "max_connections=9")["others"], others)
+    finally:
+        del os.environ["SUDO_USER"]
+    got = node.ctl("showchanges")
+    equal((got["who"], got["others"]), ("ann", "bob"))
+    node.ctl("clearchanges")
     # something else manages this table
     path = os.path.join(node.etc, "routes.conf")
     os.rename(path, path + ".real")
     os.symlink("routes.conf.real", path)
     text = node.ctl("destconfig", "edit", "keep.test", "max_connections=9", want=1)["error"]["text"]
     contains(text, "symbolic link")
+
+
+@test(timeout=120)
+def a_file_broken_by_hand_is_rolled_back(w):
+    node = w.postern(destinations={"keep.test": {"max_connections": 7}}).start()
+    node.ctl("destconfig", "edit", "keep.test", "max_connections=8")
+    node.ctl("commit", "-m", "good")
+    good = read(node, "destinations.conf")
+    with open(os.path.join(node.etc, "destinations.conf"), "a") as f:
+        f.write("[keep.test\nmax_connections = many\n")
+    contains(node.ctl("destconfig", "list", want=1)["error"]["text"], "destinations.conf")
+    equal([r["message"] for r in node.ctl("history")["revisions"]],
+          ["good", "the files as they were found"])
+    # what was last in force, not what was before that
+    node.ctl("rollbackconfig")
+    equal(read(node, "destinations.conf"), good)
+    equal(control(node, "keep.test")["max_connections"], "8")
+    equal([r["message"] for r in node.ctl("history")["revisions"]],
+          ["rollback to revision 2", "the files as they were found", "good",
+           "the files as they were found"])
 
 
 if __name__ == "__main__":
