@@ -60,6 +60,7 @@ enum {
 	ADDRS_PER_HOST = 16,
 	PLAN_MIN_S = 30,
 	PLAN_MAX_S = 3600,
+	FRUITLESS_MAX_S = 3600, /* tries of one hold, over several plans */
 	PLAN_POLICY_S = 300, /* where MTA-STS may apply */
 	ADMIN_INSTANCES = 4,
 	DOC_MAX = 8 * 1024 * 1024, /* bytes of one answer to admin */
@@ -256,6 +257,7 @@ struct dest {
 	uint32_t mailmax;     /* learnt: messages per connection, 0: unknown */
 	uint32_t turn;	      /* for hosts that take turns */
 	int64_t moved_ms;     /* offered, or the last message accepted */
+	int64_t failing_ms;   /* first failure since a message was, or 0 */
 	bool slow;	      /* counts in n_slow */
 	bool looked;	      /* for a changed policy, in this hold */
 	bool told_up;
@@ -278,6 +280,20 @@ void dest_run(struct dest *dst);
 void dest_pull_end(struct dest *dst, uint32_t ready);
 /* Queue is gone: everything held is void. */
 void dest_drop_all(struct deliver *d);
+
+/* ---- hosts.c: what a hold knows of each host ---- */
+
+/* For a new plan; what failed under the one before is remembered. NULL: no
+ * memory. */
+struct host_state *hosts_new(const struct dest *dst, const struct plan *plan);
+/* A try failed; the next ones do not begin anew until a message is accepted. */
+void hosts_failing(struct dest *dst);
+/* Why the host is of no use. That TLS failed at one address outweighs an outage
+ * of the next: it does not go by itself, and a policy may have changed. */
+void hosts_mark(struct dest *dst, struct host_state *hs, enum reason reason,
+    const char *status, const char *text);
+/* No host took a message, and it was tried for long enough. */
+bool hosts_fruitless(const struct dest *dst);
 
 /* ---- slots.c: how many destinations are held ------------------------------------- */
 

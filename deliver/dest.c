@@ -362,7 +362,8 @@ conclude_down(struct dest *dst)
 			at += (size_t)snprintf(text + at, sizeof(text) - at,
 			    "%s%s: %s", at > 0 ? "; " : "", vh->host->name,
 			    skipped ? vh->rules[vh->n_rules - 1].text
-				    : hs->text);
+				: hs->text[0] != '\0' ? hs->text
+						      : "not tried");
 	}
 	if (all_refuse)
 		/* RFC 7504: such hosts never take mail */
@@ -411,9 +412,7 @@ on_plan(void *arg, struct plan *plan)
 	struct host_state *hosts;
 
 	dst->gather = NULL;
-	hosts = plan == NULL
-	    ? NULL
-	    : calloc(plan->verdict->n_hosts + 1, sizeof(hosts[0]));
+	hosts = plan == NULL ? NULL : hosts_new(dst, plan);
 	if (hosts == NULL) {
 		plan_unref(plan);
 		conclude(dst, DEST_DEFER, REASON_STORE, "4.3.0",
@@ -481,6 +480,7 @@ dest_reload(struct deliver *d)
 		dst->gather = NULL;
 		if (dst->plan != NULL)
 			dst->plan->until_ms = 0;
+		dst->failing_ms = 0; /* each host has another chance */
 		dst->running = true; /* the list of destinations stays */
 		for (c = LIST_FIRST(&dst->conns); c != NULL; c = next) {
 			next = LIST_NEXT(c, link);
@@ -589,6 +589,10 @@ run_once(struct dest *dst)
 	if (dst->gather != NULL)
 		return;
 	if (needs_plan(dst)) {
+		if (hosts_fruitless(dst)) {
+			conclude_down(dst);
+			return;
+		}
 		/* idle connections wait too: they are held to what comes */
 		dst->gather = gather_start(dst->d, dst->d->env, dst->domain,
 		    dst->gateway, 0, on_plan, dst);
@@ -654,20 +658,6 @@ spare_host(struct dest *dst, const struct conn *self)
 	return true;
 }
 
-/* Why the host is of no use. That TLS failed at one address outweighs an outage
- * of the next: it does not go by itself, and a policy may have changed. */
-static void
-mark(struct host_state *hs, enum reason reason, const char *status,
-    const char *text)
-{
-	if (dest_tls_reason(hs->reason) && !dest_tls_reason(reason))
-		return;
-	hs->reason = reason;
-	(void)snprintf(hs->status, sizeof(hs->status), "%s", status);
-	(void)snprintf(hs->text, sizeof(hs->text), "%.*s",
-	    (int)sizeof(hs->text) - 1, text);
-}
-
 void
 dest_conn_failed(struct conn *c, enum reason reason, const char *status,
     const char *text, bool next_host)
@@ -684,11 +674,12 @@ dest_conn_failed(struct conn *c, enum reason reason, const char *status,
 	if (reason == REASON_TLS_HANDSHAKE_FAILED && !c->clear &&
 	    conn_host(c)->level <= LEVEL_OPPORTUNISTIC) {
 		hs->clear = true; /* once more, without TLS */
+		hosts_failing(dst);
 		return;
 	}
 	if (spare_host(dst, c) || c->addr_at != hs->addr_at)
 		return; /* another one moved on already */
-	mark(hs, reason, status, text);
+	hosts_mark(dst, hs, reason, status, text);
 	/* where the host must prove itself only its own word is final: anybody
 	 * on the way can say 521 in clear text */
 	hs->refused = e != NULL && e->code == 521 &&
@@ -708,7 +699,7 @@ dest_conn_closed(struct conn *c, bool lost)
 	/* it took us in and then did nothing for us: others may do better */
 	if (!lost || c->n_ok > 0 || hs == NULL || spare_host(dst, c))
 		return;
-	mark(hs, e->reason, e->status, e->text);
+	hosts_mark(dst, hs, e->reason, e->status, e->text);
 	hs->down = true;
 }
 
@@ -733,6 +724,7 @@ dest_conn_progress(struct conn *c)
 	struct dest *dst = c->dest;
 
 	slots_moved(dst);
+	dst->failing_ms = 0;
 	/* doubles with each round of messages, up to the control's limit */
 	if (dst->cap < dst->plan->control->max_connections)
 		dst->cap++;

@@ -74,6 +74,8 @@ static struct world {
 	bool mapped;	       /* no A, and AAAA is ::ffff:127.0.0.1 */
 	const char *listen_at; /* address of ours, NULL: there is none */
 	const char *deny;      /* more lines of [delivery] */
+	int64_t greeting_ms;   /* so long each greeting takes */
+	bool new_names;	       /* the MX host has another name each time */
 } w;
 
 #define until(expr)                                       \
@@ -197,6 +199,7 @@ on_peer_new(uv_stream_t *server, int status)
 		w.at[w.conns] = (char)('0' + p->at);
 	w.conns++;
 	w.open++;
+	clock_test_advance_ms(w.greeting_ms);
 	say(p,
 	    w.max_open > 0 && w.open > w.max_open ? "421 too many\r\n"
 		: w.greetings[p->at] != NULL	  ? w.greetings[p->at]
@@ -429,6 +432,7 @@ answer_dns(uint64_t req_id, const struct resolve_ask *ask)
 		.reason = "",
 		.rrs = rr,
 		.rrs_len = 1 };
+	char name[32];
 	struct buf b;
 
 	w.answers++;
@@ -436,6 +440,11 @@ answer_dns(uint64_t req_id, const struct resolve_ask *ask)
 	a.type = ask->type;
 	if (ask->type == DNS_MX && w.mx == MX_TWO)
 		rr[0].host = "other.example.com";
+	if (ask->type == DNS_MX && w.new_names) {
+		(void)snprintf(
+		    name, sizeof(name), "mx%u.example.com", w.answers);
+		rr[0].host = name;
+	}
 	if (ask->type == DNS_MX && w.mx == MX_EQUAL) {
 		rr[1].preference = rr[0].preference;
 		a.rrs_len = 2;
@@ -1141,6 +1150,36 @@ failed_tls_outweighs_an_outage(void **state)
 	assert_int_equal(w.policy_fresh_asks, 1);
 }
 
+/* Facts that are over before the first host has failed: the second one is tried
+ * all the same, and the hold comes to an end. */
+static void
+slow_hosts_and_short_facts(void **state)
+{
+	(void)state;
+	w.two_addresses = true;
+	w.greetings[1] = w.greetings[2] = "421 4.3.2 not now\r\n";
+	w.greeting_ms = 301 * 1000;
+	offer(1);
+	until(w.releases == 1);
+	assert_string_equal(w.at, "12");
+	assert_int_equal(w.states[DEST_DOWN], 1);
+}
+
+/* Also when there are other hosts each time. */
+static void
+slow_hosts_without_end(void **state)
+{
+	(void)state;
+	w.new_names = true;
+	w.greetings[1] = "421 4.3.2 not now\r\n";
+	w.greeting_ms = 1300 * 1000;
+	offer(1);
+	until(w.releases == 1);
+	/* after 1300, 2600, 3900 s, and by then a failure is an hour old */
+	assert_string_equal(w.at, "1111");
+	assert_int_equal(w.states[DEST_DOWN], 1);
+}
+
 /* RFC 7504: the whole domain's mail fails when all its hosts say so. */
 static void
 a_host_that_never_takes_mail(void **state)
@@ -1585,6 +1624,8 @@ main(void)
 		T(each_address_is_tried_with_tls),
 		T(each_address_is_tried_before_mail_waits),
 		T(failed_tls_outweighs_an_outage),
+		T(slow_hosts_and_short_facts),
+		T(slow_hosts_without_end),
 		T(a_host_that_never_takes_mail),
 		T(a_policy_and_a_521_in_clear_text),
 		T(an_address_of_our_own),
