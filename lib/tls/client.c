@@ -92,6 +92,7 @@ drop_session(struct tls_client *c, struct session *s)
 	free(s);
 }
 
+/* The newest: new ones come in at the head of their bucket. */
 static struct session *
 find_session(struct tls_client *c, const uint8_t key[KEY_LEN])
 {
@@ -103,16 +104,33 @@ find_session(struct tls_client *c, const uint8_t key[KEY_LEN])
 	return NULL;
 }
 
+/* Room for one more of the key: its oldest goes. */
+static void
+make_room(struct tls_client *c, const uint8_t key[KEY_LEN])
+{
+	struct session *s, *oldest = NULL;
+	size_t n = 0;
+
+	LIST_FOREACH(s, &c->buckets[bucket_of(key)], bucket) {
+		if (memcmp(s->key, key, KEY_LEN) != 0)
+			continue;
+		oldest = s;
+		n++;
+	}
+	if (n >= TLS_SESSIONS_PER_CLAIM)
+		drop_session(c, oldest);
+	while (c->n_sessions >= TLS_SESSIONS_MAX)
+		drop_session(c, TAILQ_FIRST(&c->lru));
+}
+
 /* Takes ssl. */
 static void
 keep_session(struct tls_link *l, SSL_SESSION *ssl)
 {
 	struct tls_client *c = l->client;
-	struct session *s = find_session(c, l->key);
+	struct session *s;
 	int64_t life_s = l->life_s, ticket_s;
 
-	if (s != NULL)
-		drop_session(c, s);
 	ticket_s = (int64_t)SSL_SESSION_get_timeout(ssl);
 	if (ticket_s < life_s)
 		life_s = ticket_s;
@@ -122,8 +140,7 @@ keep_session(struct tls_link *l, SSL_SESSION *ssl)
 		SSL_SESSION_free(ssl);
 		return;
 	}
-	while (c->n_sessions >= TLS_SESSIONS_MAX)
-		drop_session(c, TAILQ_FIRST(&c->lru));
+	make_room(c, l->key);
 	memcpy(s->key, l->key, KEY_LEN);
 	s->ssl = ssl;
 	s->proved = l->proved;

@@ -28,7 +28,10 @@ struct tls_identity;
 enum {
 	TLS_WANT_NAMES = 8,
 	TLS_NAME_SIZE = 256,
-	TLS_SESSIONS_MAX = 4096,   /* kept in one client */
+	TLS_SESSIONS_MAX = 4096, /* kept in one client */
+	/* of those, for one peer and claim: each serves one connection, and
+	 * several connections to a host open at once */
+	TLS_SESSIONS_PER_CLAIM = 8,
 	TLS_SESSION_LIFE_S = 3600, /* at most; less when the ticket says */
 };
 

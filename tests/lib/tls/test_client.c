@@ -406,6 +406,43 @@ without_keep_nothing_is_kept(void **state)
 	drop(&leaf);
 }
 
+/* Connections that open at once have each their own session, and a peer never
+ * fills the store. */
+static void
+several_sessions_of_a_claim(void **state)
+{
+	struct pem leaf =
+	    make("x", "DNS:mx1.example.com", &ca, false, -60, 3600);
+	struct tls_client *client = client_of(&ca);
+	SSL_CTX *ctx = server_of(&leaf, false);
+	struct tls_want want = want_of("verify", "mx1.example.com");
+	struct tls_link *links[2 * TLS_SESSIONS_PER_CLAIM];
+	enum { N = sizeof(links) / sizeof(links[0]) };
+	struct tls_client_stats st;
+	struct tls_proved p;
+	size_t i, round;
+
+	(void)state;
+	for (round = 0; round < 2; round++) {
+		for (i = 0; i < N; i++)
+			assert_int_equal(
+			    tls_link_new(client, &want, &links[i]), 0);
+		for (i = 0; i < N; i++) {
+			assert_int_equal(
+			    talk(links[i], ctx, &p, true, NULL), 0);
+			assert_int_equal(p.resumed,
+			    round == 1 && i < TLS_SESSIONS_PER_CLAIM);
+			assert_true(p.trusted);
+			tls_link_free(links[i]);
+		}
+		tls_client_stats(client, &st);
+		assert_int_equal(st.sessions, TLS_SESSIONS_PER_CLAIM);
+	}
+	SSL_CTX_free(ctx);
+	tls_client_unref(client);
+	drop(&leaf);
+}
+
 /* Shake hands; both ends stay. */
 static struct tls *
 meet(struct tls_link *l, SSL_CTX *ctx)
@@ -684,6 +721,7 @@ main(void)
 		    without_keep_nothing_is_kept, NULL, NULL, &tls13 },
 		{ "without_keep_nothing_is_kept (TLS 1.2)",
 		    without_keep_nothing_is_kept, NULL, NULL, &tls12 },
+		cmocka_unit_test(several_sessions_of_a_claim),
 		cmocka_unit_test(dane_is_a_match),
 		{ "dane_sessions_serve_their_own_set (TLS 1.3)",
 		    dane_sessions_serve_their_own_set, NULL, NULL, &tls13 },
