@@ -287,6 +287,7 @@ on_connect(uv_connect_t *req, int status)
 		conn_fail_connect(c, err_str(r));
 		return;
 	}
+	c->began_ms = clock_mono_ms();
 	c->state = CONN_TALK;
 	conn_drive(c);
 }
@@ -435,6 +436,26 @@ handle_events(struct conn *c)
 	}
 }
 
+/* Of the time for all of it, what is left; INT64_MAX when nothing bounds it. */
+static int64_t
+left_ms(const struct conn *c)
+{
+	int64_t total = session_total_ms(c->session);
+
+	return total == 0 ? INT64_MAX : c->began_ms + total - clock_mono_ms();
+}
+
+/* For the next event, which is progress or the end. */
+static int64_t
+wait_ms(const struct conn *c)
+{
+	int64_t wait = session_timeout_ms(c->session), left = left_ms(c);
+
+	if (left < 1)
+		return 1;
+	return wait > 0 && wait < left ? wait : left < INT64_MAX ? left : wait;
+}
+
 static void
 arm(struct conn *c)
 {
@@ -445,7 +466,7 @@ arm(struct conn *c)
 	else if (c->state == CONN_PULL)
 		conn_set_timer(c, 0); /* queue answers, or goes */
 	else if (progress != c->progress)
-		conn_set_timer(c, session_timeout_ms(c->session));
+		conn_set_timer(c, wait_ms(c));
 	c->progress = progress;
 }
 
@@ -492,7 +513,10 @@ on_timer(uv_timer_t *timer)
 			conn_fail_tls(c, "timeout in the handshake");
 			return;
 		}
-		session_timeout(c->session);
+		if (left_ms(c) <= 0)
+			session_overdue(c->session);
+		else
+			session_timeout(c->session);
 		break;
 	case CONN_DCID:
 	case CONN_PULL:

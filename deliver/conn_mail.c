@@ -12,6 +12,8 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "lib/base/clock.h"
+
 /* Give back what was pulled and not begun. */
 void
 conn_return_mails(struct conn *c)
@@ -175,6 +177,7 @@ begin_message(struct conn *c, struct mail *m)
 	c->current = m;
 	c->n_started++;
 	c->state = CONN_TALK;
+	c->began_ms = clock_mono_ms();
 	report_start(c, m);
 	session_send(c->session, &m->msg);
 	/* the next ones come while this one goes out */

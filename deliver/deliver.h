@@ -364,6 +364,7 @@ struct conn {
 	struct verdict_proof proof;
 	char dane[32];	       /* "3 1 1 depth 0": the record that matched */
 	uint64_t progress;     /* of the session when the timer was set */
+	int64_t began_ms;      /* monotonic: connected, or this message */
 	uint32_t max_messages; /* on this connection */
 	uint32_t n_started, n_ok;
 	char secret[256];

@@ -267,12 +267,6 @@ session_lost(struct session *s, const char *text)
 }
 
 void
-session_timeout(struct session *s)
-{
-	session_lost(s, "timeout");
-}
-
-void
 session_quit(struct session *s)
 {
 	switch (s->state) {
@@ -655,43 +649,6 @@ session_input(struct session *s, const void *data, size_t len)
 }
 
 /* ---- waiting ------------------------------------------------------------------------- */
-
-int64_t
-session_timeout_ms(const struct session *s)
-{
-	const struct conf_delivery *d = s->conf.delivery;
-
-	if (s->state == S_OVER || s->state == S_READY)
-		return 0;
-	if (s->state == S_HANDSHAKE)
-		return d->tls_timeout_ms;
-	if (s->n_expects == 0)
-		return d->data_block_timeout_ms; /* the body goes out */
-	switch (s->expects[s->expect_head]) {
-	case X_GREETING:
-		return d->greeting_timeout_ms;
-	case X_EHLO:
-	case X_HELO:
-	case X_STARTTLS:
-	case X_AUTH:
-		return d->ehlo_timeout_ms;
-	case X_MAIL:
-	case X_RSET:
-		return d->mail_timeout_ms;
-	case X_RCPT:
-		return d->rcpt_timeout_ms;
-	case X_DATA:
-	case X_LONE_DOT:
-		return d->data_timeout_ms;
-	case X_CHUNK:
-		return d->data_block_timeout_ms;
-	case X_DOT:
-		return d->final_dot_timeout_ms;
-	case X_QUIT:
-	default:
-		return d->quit_timeout_ms;
-	}
-}
 
 void
 session_pump(struct session *s)

@@ -148,6 +148,12 @@ void session_pump(struct session *s);
 int64_t session_timeout_ms(const struct session *s);
 uint64_t session_progress(const struct session *s);
 
+/* Time that the opening, or the transaction under way, may take in all, however
+ * much progress there is; 0: any. The owner knows when it began. */
+int64_t session_total_ms(const struct session *s);
+/* It took longer. */
+void session_overdue(struct session *s);
+
 const struct session_end *session_end(const struct session *s);
 
 /* What the peer offers now. LIMITS are in it; rcptmax is also lowered when the

@@ -1,6 +1,7 @@
 /*
  * session_int.h - the inside of a session, shared by its files: session.c (the
- * connection), session_mail.c (one transaction). Nobody else includes it.
+ * connection), session_mail.c (one transaction), session_time.c (how long it may
+ * take). Nobody else includes it.
  */
 #ifndef POSTERN_DELIVER_SESSION_INT_H
 #define POSTERN_DELIVER_SESSION_INT_H

@@ -243,6 +243,9 @@ struct conf_delivery {		  /* [delivery] */
 	int64_t connect_timeout_ms, greeting_timeout_ms, ehlo_timeout_ms,
 	    tls_timeout_ms, mail_timeout_ms, rcpt_timeout_ms, data_timeout_ms,
 	    data_block_timeout_ms, final_dot_timeout_ms, quit_timeout_ms;
+	/* all of one message: so long, and its size at this rate */
+	int64_t transaction_timeout_ms;
+	uint32_t min_data_rate; /* bytes a second; 0: any time */
 };
 
 struct conf_log {   /* [log] */

@@ -225,6 +225,10 @@ static const struct conf_key delivery_keys[] = {
 	    "Reply to the end of the data (section 4.5.3.2.6)."),
 	KN(conf_delivery, "quit_timeout", quit_timeout_ms, MS, 100, HOUR, "10s", NULL,
 	    "Reply to QUIT and RSET."),
+	KN(conf_delivery, "transaction_timeout", transaction_timeout_ms, MS, 100, DAY, "30m", NULL,
+	    "One message, from MAIL to the reply to its data, all waits together, besides the time that its size takes at min_data_rate. Also the opening of a connection, until it is ready for mail. Then it is cut, and what has no reply is tried again: no host holds a connection for ever by answering just in time."),
+	K(conf_delivery, min_data_rate, INT, 0, 1000000, "2000", NULL,
+	    "Bytes a second at which a host must take message data on average; see transaction_timeout. 0: a transaction may take any time."),
 };
 
 static const struct conf_key log_keys[] = {

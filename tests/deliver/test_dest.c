@@ -75,7 +75,11 @@ static struct world {
 	const char *listen_at; /* address of ours, NULL: there is none */
 	const char *deny;      /* more lines of [delivery] */
 	int64_t greeting_ms;   /* so long each greeting takes */
-	bool new_names;	       /* the MX host has another name each time */
+	/* so long it takes for the answer to this, and gives no more */
+	const char *slow_at;
+	int64_t slow_ms;
+	bool mute;
+	bool new_names; /* the MX host has another name each time */
 } w;
 
 #define until(expr)                                       \
@@ -114,6 +118,13 @@ say(struct peer *p, const char *text)
 static void
 on_line(struct peer *p)
 {
+	if (w.mute)
+		return;
+	if (w.slow_at != NULL && !p->data &&
+	    strncmp(p->line, w.slow_at, strlen(w.slow_at)) == 0) {
+		clock_test_advance_ms(w.slow_ms);
+		w.mute = true; /* after this answer */
+	}
 	if (p->data) {
 		if (strcmp(p->line, ".") == 0) {
 			p->data = false;
@@ -1255,6 +1266,41 @@ an_address_of_the_wrong_family(void **state)
 	assert_int_equal(w.conns, 0);
 }
 
+/* Each answer comes in time, but all together take too long: the host is as
+ * good as down, and the permit is free. */
+static void
+an_opening_that_takes_too_long(void **state)
+{
+	(void)state;
+	w.starttls = true;
+	w.slow_at = "EHLO";
+	w.slow_ms = 30 * 60 * 1000;
+	w.due = 1;
+	offer(1);
+	until(w.frees == 1 && w.releases == 1);
+	assert_int_equal(w.states[DEST_DOWN], 1);
+	assert_non_null(
+	    strstr(w.text, "more than 1800 s until it was ready for mail"));
+	assert_int_equal(w.mails, 0);
+	w.due = 0;
+}
+
+/* The same in a transaction: what has no reply is tried again. */
+static void
+a_message_that_takes_too_long(void **state)
+{
+	(void)state;
+	w.slow_at = "DATA";
+	w.slow_ms = 30 * 60 * 1000;
+	w.outcome = OUTCOME_DELIVERED;
+	w.due = 1;
+	offer(1);
+	until(w.results == 1 && w.frees == 1);
+	assert_int_equal(w.outcome, OUTCOME_DEFERRED);
+	assert_string_equal(w.status, "4.4.2");
+	assert_int_equal(w.mails, 0);
+}
+
 /* By default nobody's DNS leads inside; one host of two may be all right. */
 static void
 addresses_that_are_denied(void **state)
@@ -1632,6 +1678,8 @@ main(void)
 		T(an_address_next_to_our_own),
 		T(a_route_to_ourselves),
 		T(an_address_of_the_wrong_family),
+		T(an_opening_that_takes_too_long),
+		T(a_message_that_takes_too_long),
 		T(addresses_that_are_denied),
 		T(a_denied_address_in_disguise),
 		T(a_route_inside),

@@ -1119,6 +1119,62 @@ timeouts_by_state(void **state)
 	session_free(s);
 }
 
+/* And all of them together have one, which the size of the message moves. */
+static void
+time_for_all(void **state)
+{
+	static const struct {
+		const char *name;
+		int64_t timeout_ms;
+		uint32_t rate;
+		uint64_t size;
+		int64_t opening_ms, message_ms;
+	} cases[] = {
+		{ "small", 1800000, 2000, 100, 1800000, 1800000 },
+		{ "10 MB", 1800000, 2000, 10000000, 1800000, 6800000 },
+		{ "any rate", 1800000, 0, 10000000, 1800000, 0 },
+		{ "largest", 86400000, 1, UINT64_C(1) << 40, 86400000,
+		    (INT64_C(1) << 40) * 1000 + 86400000 },
+	};
+	size_t i;
+
+	(void)state;
+	for (i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {
+		struct session_rcpt rc = { .address = "c@d.example",
+			.orcpt = "" };
+		struct session_msg m = { .sender = "",
+			.envid = "",
+			.n_rcpts = 1,
+			.rcpts = &rc,
+			.size = cases[i].size,
+			.read = read_nothing };
+		struct conf_delivery d = delivery;
+		struct session_conf conf = { .ehlo_name = "gw1.example.net",
+			.delivery = &d };
+		struct session *s;
+
+		d.transaction_timeout_ms = cases[i].timeout_ms;
+		d.min_data_rate = cases[i].rate;
+		s = session_new(&conf);
+		if (session_total_ms(s) != cases[i].opening_ms)
+			fail_msg("%s: opening", cases[i].name);
+		session_input(s, "220 mx\r\n250 mx\r\n", 16);
+		assert_int_equal(session_total_ms(s), 0); /* idle */
+		session_send(s, &m);
+		if (session_total_ms(s) != cases[i].message_ms)
+			fail_msg("%s: %lld", cases[i].name,
+			    (long long)session_total_ms(s));
+		session_overdue(s);
+		assert_int_equal(
+		    session_end(s)->reason, REASON_CONNECTION_LOST);
+		assert_int_equal(rc.outcome, OUTCOME_DEFERRED);
+		assert_non_null(strstr(rc.reply, " for one message"));
+		assert_int_equal(session_total_ms(s), 0);
+		session_msg_done(&m);
+		session_free(s);
+	}
+}
+
 /* Whether the message may go over another connection at once. */
 static void
 untouched_before_an_answer(void **state)
@@ -1171,6 +1227,7 @@ main(void)
 		cmocka_unit_test(limits_and_dsn_are_kept),
 		cmocka_unit_test(relayed_without_dsn),
 		cmocka_unit_test(timeouts_by_state),
+		cmocka_unit_test(time_for_all),
 		cmocka_unit_test(untouched_before_an_answer),
 	};
 

@@ -179,6 +179,23 @@ def pss(pid):
         return next(int(line.split()[1]) for line in f if line.startswith("Pss:")) * 1024
 
 
+@test(timeout=90)
+def just_in_time_for_ever(w, shared):
+    """Each answer comes in time, all of them together do not: the connection is given up, the mail
+    goes to the next host, or is tried again."""
+    node = w.postern(settings={**QUICK, "delivery": {
+        **QUICK["delivery"], "ehlo_timeout": "20s", "rcpt_timeout": "20s",
+        "transaction_timeout": "3s"}}).start()
+    passed_over(w, node, "opening.test", w.mx("mx1.opening.test", On("ehlo", drip=0.1)))
+    mx = w.mx("mx1.slow.test", On("rcpt", delay=1.2, times=4), caps=("PIPELINING",))
+    w.domain("slow.test", mx)
+    w.commit()
+    mid = node.submit(SENDER, ["r%d@slow.test" % i for i in range(4)])
+    node.wait_log(r"Delayed: DCID \d+ MID %d .*more than 3 s for one message" % mid)
+    node.wait_done(mid, timeout=40)
+    equal(sum(len(m.rcpts) for m in mx.messages), 4)
+
+
 # ---- TLS ----
 
 @test(timeout=90)
