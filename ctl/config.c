@@ -300,12 +300,13 @@ static int
 committed(struct ctl *ctl, const char *path, json_t *body)
 {
 	json_t *doc;
-	bool ok;
+	bool ok, in_force;
 	int code = ctl_ask(ctl, "POST", path, body, &doc);
 
 	if (code != CTL_DONE)
 		return code;
 	ok = json_is_true(json_object_get(doc, "ok"));
+	in_force = !json_is_false(json_object_get(doc, "in_force"));
 	if (ctl->json) {
 		ctl_print_json(ctl, doc);
 	} else {
@@ -313,16 +314,20 @@ committed(struct ctl *ctl, const char *path, json_t *body)
 		show_problems(ctl->out, doc, "warnings", "warning");
 		if (ok)
 			(void)fprintf(ctl->out,
-			    "committed as revision %lld, and in force\n",
+			    "committed as revision %lld, and %s\n",
 			    (long long)json_integer_value(
-				json_object_get(doc, "revision")));
+				json_object_get(doc, "revision")),
+			    in_force ? "in force"
+				     : "not in force everywhere: the log names "
+				       "the processes that keep the old "
+				       "settings; reload tries again");
 		else
 			(void)fputs("refused: nothing has changed, and what "
 				    "is staged stays staged\n",
 			    ctl->out);
 	}
 	json_decref(doc);
-	return ok ? CTL_DONE : CTL_NO;
+	return ok && in_force ? CTL_DONE : CTL_NO;
 }
 
 int

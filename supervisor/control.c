@@ -285,6 +285,22 @@ answer_config(struct process *p, uint64_t req_id, const struct adm_call *m)
 }
 
 static int
+answer_reload(struct process *p, uint64_t req_id)
+{
+	size_t left = 0;
+
+	if (node_reload(p->node, &left) < 0)
+		return adm_refuse(&p->adm, req_id, 409,
+		    "the new settings are refused and the old ones "
+		    "stay; the log and `postern check` say why");
+	if (left > 0)
+		return adm_refuse(&p->adm, req_id, 503,
+		    "not every process could be given the settings, and the "
+		    "log names those that keep the old ones: reload again");
+	return adm_refuse(&p->adm, req_id, 0, "");
+}
+
+static int
 on_adm_call(void *peer, struct ipc_msg *m, struct ipc_rd *rd)
 {
 	struct process *p = peer;
@@ -298,11 +314,7 @@ on_adm_call(void *peer, struct ipc_msg *m, struct ipc_rd *rd)
 	case ADM_METRICS:
 		return answer_metrics(p, m->req_id);
 	case ADM_RELOAD:
-		if (node_reload(p->node) < 0)
-			return adm_refuse(&p->adm, m->req_id, 409,
-			    "the new settings are refused and the old ones "
-			    "stay; the log and `postern check` say why");
-		return adm_refuse(&p->adm, m->req_id, 0, "");
+		return answer_reload(p, m->req_id);
 	case ADM_CONFIG:
 		return answer_config(p, m->req_id, &msg);
 	case ADM_DRAIN:

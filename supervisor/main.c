@@ -81,8 +81,10 @@ on_stop(uv_signal_t *handle, int signum)
 static void
 on_sighup(uv_signal_t *handle, int signum)
 {
+	size_t left;
+
 	(void)signum;
-	(void)node_reload(handle->data); /* says itself what happened */
+	(void)node_reload(handle->data, &left); /* says itself what happened */
 }
 
 static void

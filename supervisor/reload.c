@@ -136,12 +136,44 @@ node_log_gone(struct node *n)
 		    &n->log_timer, on_log_again, LOG_AGAIN_MS, LOG_AGAIN_MS);
 }
 
+size_t
+node_take(struct node *n, struct conf *new)
+{
+	struct conf *old = n->conf;
+	size_t i, left = 0;
+	int r;
+
+	say_restart_needed(old, new);
+	n->conf = new;
+	n->generation++;
+	exceptions_loaded(n, old);
+	conf_unref(old);
+	permits_reload(n);
+	for (i = 0; i < n->n_processes; i++) {
+		struct process *p = &n->processes[i];
+
+		if (p->chan == NULL)
+			continue; /* it gets them when it starts */
+		r = process_send_config(p);
+		if (r == 0)
+			continue;
+		left++;
+		log_warn("reload_refused",
+		    "%s %u could not be given the settings and keeps its old "
+		    "ones: %s",
+		    role_name(p->role), p->instance, err_str(r));
+	}
+	(void)renew_log(n); /* the old one stays, as it says */
+	log_info("reloaded", "settings loaded from %s, generation %llu",
+	    n->conf_dir, (unsigned long long)n->generation);
+	return left;
+}
+
 int
-node_reload(struct node *n)
+node_reload(struct node *n, size_t *ret_left)
 {
 	struct conf_errors errs = { 0 };
-	struct conf *new = NULL, *old = n->conf;
-	size_t i;
+	struct conf *new = NULL;
 	int r;
 
 	r = settings_load(n->conf_dir, &errs, &new);
@@ -153,25 +185,6 @@ node_reload(struct node *n)
 		    n->conf_dir, err_str(r));
 		return r;
 	}
-	say_restart_needed(old, new);
-	n->conf = new;
-	n->generation++;
-	exceptions_loaded(n, old);
-	conf_unref(old);
-	permits_reload(n);
-	for (i = 0; i < n->n_processes; i++) {
-		struct process *p = &n->processes[i];
-
-		if (p->chan == NULL)
-			continue;
-		r = process_send_config(p);
-		if (r < 0)
-			log_warn("reload_refused",
-			    "%s %u could not be given the settings: %s",
-			    role_name(p->role), p->instance, err_str(r));
-	}
-	(void)renew_log(n); /* the old one stays, as it says */
-	log_info("reloaded", "settings loaded from %s, generation %llu",
-	    n->conf_dir, (unsigned long long)n->generation);
+	*ret_left = node_take(n, new);
 	return 0;
 }

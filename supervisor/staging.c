@@ -314,22 +314,22 @@ put_errors(struct json *j, const struct conf_errors *errs, bool warnings)
 	json_put_end_arr(j);
 }
 
-/* Would a start take these tables? Puts ok, errors, warnings. */
-bool
+/* The set that a start would make of these tables, or NULL when it would not.
+ * Puts ok, errors, warnings. */
+struct conf *
 staging_check(struct node *n, const struct conf_tables *t, struct json *j)
 {
 	struct conf_errors errs = { 0 };
 	struct conf *conf = NULL;
 	int r = settings_load_tables(n->conf_dir, t, &errs, &conf);
 
-	conf_unref(conf);
 	if (r < 0 && errs.errors == 0)
 		conf_errors_tell(&errs, "postern.conf", "%s", err_str(r));
 	json_put_bool(j, "ok", r == 0);
 	put_errors(j, &errs, false);
 	put_errors(j, &errs, true);
 	conf_errors_done(&errs);
-	return r == 0;
+	return conf;
 }
 
 static uint64_t
@@ -365,8 +365,10 @@ keep_found(const struct conf_commit *c, const struct staging *s,
 }
 
 /*
- * Write tables and load them. base: the version they were made from; "" when
- * that does not matter. 0 with the answer in j, or a code.
+ * Write tables and put them in force: the very set that was checked, so that
+ * nothing can refuse it any more once it is on disk. base: the version they
+ * were made from; "" when that does not matter. 0 with the answer in j, or a
+ * code.
  */
 int
 staging_commit(struct node *n, const struct conf_tables *t, const char *base,
@@ -376,7 +378,9 @@ staging_commit(struct node *n, const struct conf_tables *t, const char *base,
 	struct conf_commit c = { .history_fd = s->history_fd };
 	struct conf_revision rev = { .time_s = clock_now_s(), .tables = *t };
 	struct conf_tables found = { 0 };
+	struct conf *conf = NULL;
 	char version[CONF_VERSION];
+	size_t left;
 	int code = 0, r;
 
 	c.dir_fd = open(n->conf_dir, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
@@ -399,7 +403,8 @@ staging_commit(struct node *n, const struct conf_tables *t, const char *base,
 		goto out;
 	}
 	json_put_obj(j, NULL);
-	if (!staging_check(n, t, j)) {
+	conf = staging_check(n, t, j);
+	if (conf == NULL) {
 		json_put_end_obj(j);
 		goto out;
 	}
@@ -417,11 +422,14 @@ staging_commit(struct node *n, const struct conf_tables *t, const char *base,
 	log_info("committed",
 	    "settings committed: revision %" PRIu64 " by %s: %s", rev.number,
 	    who, message);
-	(void)node_reload(n); /* checked above; says itself what is wrong */
+	left = node_take(n, conf);
+	conf = NULL; /* the node's now */
 	json_put_uint(j, "revision", rev.number);
+	json_put_bool(j, "in_force", left == 0);
 	json_put_end_obj(j);
 	staging_forget(n);
 out:
+	conf_unref(conf);
 	if (c.dir_fd >= 0)
 		(void)close(c.dir_fd);
 	conf_tables_done(&found);

@@ -38,7 +38,9 @@ int staging_begin(struct node *n, char *why, size_t len);
 int staging_tables(const struct staging *s, struct conf_tables *ret);
 void staging_touched(struct node *n, const char *who);
 void staging_forget(struct node *n);
-bool staging_check(struct node *n, const struct conf_tables *t, struct json *j);
+struct conf;
+struct conf *staging_check(
+    struct node *n, const struct conf_tables *t, struct json *j);
 int staging_commit(struct node *n, const struct conf_tables *t,
     const char *base, const char *who, const char *message, struct json *j,
     char *why, size_t len);

@@ -427,7 +427,7 @@ do_changes(struct call *c)
 	json_put_end_arr(&c->j);
 	json_put_uint(&c->j, "count", n);
 	if (c->s->staged && staging_tables(c->s, &t) == 0) {
-		(void)staging_check(c->n, &t, &c->j);
+		conf_unref(staging_check(c->n, &t, &c->j));
 		conf_tables_done(&t);
 	}
 	json_put_end_obj(&c->j);

@@ -159,9 +159,12 @@ int settings_load(
 int settings_check(const char *dir, bool json, FILE *out);
 
 /* reload.c */
-/* 0 done; PE_CONFIG: the new set is refused and the old one stays; says why
- * in the log. */
-int node_reload(struct node *n);
+/* Put a set in force that was loaded and found good; takes it. Returns how many
+ * processes could not be given it and go on with the old one, as the log says. */
+size_t node_take(struct node *n, struct conf *new);
+/* Load the directory and take it. 0 done; PE_CONFIG: the new set is refused and
+ * the old one stays; says why in the log. */
+int node_reload(struct node *n, size_t *ret_left);
 /* Nobody reads the log any more (a syslog daemon that was restarted): open it
  * anew for everyone, as soon as that works. */
 void node_log_gone(struct node *n);

@@ -1,9 +1,12 @@
 """Settings that change while a node runs: exceptions that end by themselves; edits that are staged, committed,
 rolled back."""
 import os
+import signal
+import subprocess
 import time
 
 from harness import contains, equal, main, test
+from tests.world.base import find_program
 
 
 def stamp(seconds):
@@ -153,6 +156,30 @@ def a_file_broken_by_hand_is_rolled_back(w):
     equal([r["message"] for r in node.ctl("history")["revisions"]],
           ["rollback to revision 2", "the files as they were found", "good",
            "the files as they were found"])
+
+
+@test(timeout=120)
+def what_is_not_in_force_is_not_called_so(w):
+    w.changing()
+    node = w.postern(destinations={"keep.test": {"max_connections": 7}}).start()
+    node.ctl("destconfig", "edit", "keep.test", "max_connections=8")
+    # no process can be given a new set
+    tracer = subprocess.Popen([find_program("strace"), "-p", str(node.proc.pid), "-e", "trace=memfd_create", "-e",
+                               "inject=memfd_create:error=EMFILE"], stderr=subprocess.PIPE, text=True)
+    try:
+        contains(tracer.stderr.readline(), "attached")
+        got = node.ctl("commit", want=1)
+        equal((got["ok"], got["revision"], got["in_force"]), (True, 2, False))
+        node.wait_log(r"deliver 0 could not be given the settings and keeps its old ones")
+        equal(control(node, "keep.test")["max_connections"], "7")
+        contains(node.ctl("reload", want=3)["error"]["text"], "reload again")
+    finally:
+        tracer.send_signal(signal.SIGINT)
+        tracer.communicate(timeout=60)
+    node.ctl("reload")
+    equal(control(node, "keep.test")["max_connections"], "8")
+    node.ctl("destconfig", "edit", "keep.test", "max_connections=9")
+    equal(node.ctl("commit")["in_force"], True)
 
 
 if __name__ == "__main__":
