@@ -8,6 +8,8 @@
  */
 #include "smtpd/session.h"
 
+#include <assert.h>
+#include <ctype.h>
 #include <errno.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -402,6 +404,24 @@ line_max(const struct session *s)
 	    : SMTP_LINE_PATH_MAX;
 }
 
+/* Does the line that begins in s->line, and goes on at p, begin with verb? */
+static bool
+begins(const struct session *s, const uint8_t *p, size_t len, const char *verb)
+{
+	size_t have = buf_len(&s->line), n = strlen(verb), i;
+	char head[16];
+
+	assert(n < sizeof(head));
+	for (i = 0; i <= n; i++) {
+		if (i >= have + len)
+			return false;
+		head[i] =
+		    (char)(i < have ? buf_data(&s->line)[i] : p[i - have]);
+	}
+	return strncasecmp(head, verb, n) == 0 &&
+	    !isalnum((unsigned char)head[n]);
+}
+
 /* Refuse the line whose bytes up to p[used) were read; what follows of it is
  * thrown away unless a CRLF ended it just now. */
 static void
@@ -411,12 +431,20 @@ bad_line(struct session *s, const uint8_t *p, size_t used, const char *why)
 	bool cr = used >= 2 ? p[used - 2] == '\r'
 			    : have > 0 && buf_data(&s->line)[have - 1] == '\r';
 	bool ended = cr && p[used - 1] == '\n';
+	bool command = s->state == SS_COMMAND;
+	bool bdat = command && begins(s, p, used, "BDAT");
 
+	if (command && begins(s, p, used, "DATA"))
+		s->data_refused = true; /* as session_command() */
 	if (s->state == SS_AUTH_LINE && !s->authenticated) {
 		free(s->user);
 		s->user = NULL;
 	}
 	forget_line(s);
+	if (bdat) {
+		session_chunk_unknown(s);
+		return;
+	}
 	session_mistake(s, 500, SMTP_STATUS(5, 5, 2), why);
 	if (s->state == SS_CLOSED)
 		return;

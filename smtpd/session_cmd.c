@@ -582,7 +582,9 @@ session_command(struct session *s, const char *line, size_t len)
 		    s, 530, ST(5, 7, 0), "Must issue a STARTTLS command first");
 		return;
 	}
-	if (r < 0)
+	if (r < 0 && cmd.verb == SMTP_VERB_BDAT)
+		session_chunk_unknown(s);
+	else if (r < 0)
 		session_mistake(s, no.code, no.status, no.text);
 	else
 		verbs[cmd.verb].run(s, &cmd);

@@ -452,6 +452,18 @@ session_bdat(struct session *s, const uint8_t *data, size_t len)
 	return len;
 }
 
+/*
+ * A BDAT whose size is not known: nobody can tell where its chunk ends, and what
+ * the chunk holds, somebody else's words perhaps, must not run as commands
+ * (IN-08, SMUG-06).
+ */
+void
+session_chunk_unknown(struct session *s)
+{
+	session_hang_up(s, SMTP_STATUS(4, 7, 0),
+	    "BDAT without a size that counts, closing");
+}
+
 void
 session_chunk_end(struct session *s)
 {

@@ -130,6 +130,7 @@ size_t session_data(struct session *s, const uint8_t *data, size_t len);
 bool session_data_room(struct session *s);
 size_t session_bdat(struct session *s, const uint8_t *data, size_t len);
 void session_chunk_end(struct session *s);
+void session_chunk_unknown(struct session *s);
 /* Message data may come from now on. */
 void session_data_begins(struct session *s);
 /* When the data will have been too slow on average (min_data_rate). */

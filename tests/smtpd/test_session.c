@@ -219,8 +219,21 @@ static const struct dialogue dialogues[] = {
 	    { EHLO, MAIL RCPT "BDAT 2 LAST\r\na\r" }, "abort 6", NULL },
 	{ "no mixing", "", "220 250 250/2.1.0 250/2.1.5 250/2.0.0 503/5.5.1 503/5.5.1 250/2.0.0",
 	    { EHLO, MAIL RCPT "BDAT 3\r\na\r\n", "DATA\r\n", RCPT, "RSET\r\n" }, "abort 6", NULL },
-	{ "BDAT syntax", "", "220 250 250/2.1.0 250/2.1.5 501/5.5.4 501/5.5.4",
-	    { EHLO, MAIL RCPT "BDAT\r\nBDAT x LAST\r\n" }, NULL, NULL },
+	/* nobody knows where the chunk ends, so nothing behind it may run */
+	{ "BDAT without a size", "", "220 250 250/2.1.0 250/2.1.5 421/4.7.0",
+	    { EHLO, MAIL RCPT "BDAT\r\nRSET\r\n" MAIL RCPT "BDAT 0 LAST\r\n" }, NULL, NULL },
+	{ "BDAT with a word too many", "", "220 250 250/2.1.0 250/2.1.5 421/4.7.0",
+	    { EHLO, MAIL RCPT, "BDAT 6 FIRST\r\n", "RSET\r\nNOOP\r\n" }, NULL, NULL },
+	{ "BDAT with a bare LF", "", "220 250 250/2.1.0 250/2.1.5 421/4.7.0",
+	    { EHLO, MAIL RCPT, "bdat 8 LAST\n", "x\r\nRSET\r\n" }, NULL, NULL },
+	{ "BDAT that is too long", "", "220 250 250/2.1.0 250/2.1.5 421/4.7.0",
+	    { EHLO, MAIL RCPT, "BDAT 8 " LINE_1000 LINE_1000 LINE_1000, "\r\nRSET\r\n" }, NULL, NULL },
+	{ "BDAT that is not offered", "", "220 421/4.7.0",
+	    { "BDAT 6\r\n", "RSET\r\nNOOP\r\n" }, NULL, NULL },
+	{ "BDATA is no BDAT", "", "220 250 500/5.5.1 250/2.0.0",
+	    { EHLO, "BDATA 6\r\n", "RSET\r\n" }, NULL, NULL },
+	{ "DATA with a bare LF, and no 354", "", "220 250 250/2.1.0 250/2.1.5 500/5.5.2 421/4.7.0",
+	    { EHLO, MAIL RCPT, "DATA\n", "x\r\nSubject: y\r\nRSET\r\n" }, NULL, NULL },
 
 	/* relay rights */
 	{ "not our network", "", "220 250 250/2.1.0 550/5.7.1 554/5.5.1",
