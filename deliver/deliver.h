@@ -61,7 +61,7 @@ enum {
 	PLAN_MIN_S = 30,
 	PLAN_MAX_S = 3600,
 	FRUITLESS_MAX_S = 3600, /* tries of one hold, over several plans */
-	PLAN_POLICY_S = 300, /* where MTA-STS may apply */
+	PLAN_POLICY_S = 300,	/* where MTA-STS may apply */
 	ADMIN_INSTANCES = 4,
 	DOC_MAX = 8 * 1024 * 1024, /* bytes of one answer to admin */
 };

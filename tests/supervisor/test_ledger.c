@@ -148,8 +148,8 @@ test_no_starving(void **state)
 	for (turns = 0; turns < 6; turns++) {
 		assert_int_equal(ask2(l, 1, req++, "domain:a", 1, NULL, 0, &p),
 		    LEDGER_WAITS);
-		assert_int_equal(ask2(l, 1, req++, "site:s", 1, NULL, 0, &p),
-		    LEDGER_WAITS);
+		assert_int_equal(
+		    ask2(l, 1, req++, "site:s", 1, NULL, 0, &p), LEDGER_WAITS);
 		n_granted = 0;
 		/* the two are never free at the same time */
 		free_now = turns % 2 == 0 && a != 0 ? &a : &s;
