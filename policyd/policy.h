@@ -17,7 +17,6 @@
 #include <sys/queue.h>
 
 struct policy;
-struct policy_ask_open;
 struct sts_fetch_result;
 
 enum {
