@@ -75,12 +75,27 @@ owes_data(const struct session *s)
 	    s->state == SS_COMMAND || s->state == SS_SKIP;
 }
 
+/* Commands that lead to no message, each in time, hold a connection no longer
+ * than this. */
+static int64_t
+life_deadline_ms(const struct session *s)
+{
+	bool data = s->txn != NULL && s->txn->since_ms != 0;
+
+	if (data || (!owes_data(s) && s->state != SS_AUTH_LINE))
+		return INT64_MAX;
+	return s->useful_ms + s->c.listener->session_timeout_ms;
+}
+
 int64_t
 session_deadline_ms(const struct session *s)
 {
 	int64_t data_ms =
 	    owes_data(s) ? session_data_deadline_ms(s) : INT64_MAX;
+	int64_t life_ms = life_deadline_ms(s);
 
+	if (life_ms < data_ms)
+		data_ms = life_ms;
 	return data_ms < s->deadline_ms ? data_ms : s->deadline_ms;
 }
 
@@ -312,6 +327,7 @@ session_new(const struct session_client *client, const struct session_ops *ops,
 	s->arg = arg;
 	buf_init(&s->line, SMTP_LINE_AUTH_MAX + 2);
 	buf_init(&s->out, OUT_MAX);
+	s->useful_ms = clock_mono_ms();
 	session_set_state(s, SS_COMMAND);
 	log_event(LOG_INFO, "smtp_connect",
 	    &(struct log_fields){ .icid = s->c.icid, .address = s->c.address },
@@ -604,6 +620,7 @@ session_submit_done(
 		session_set_state(s, SS_COMMAND);
 		session_txn_end(s, NULL);
 		s->messages++;
+		s->useful_ms = clock_mono_ms();
 		s->junk = 0;
 		session_reply(s, 250, SMTP_STATUS(2, 0, 0), text);
 	} else if (m->code < 400 || m->result == SUBMIT_OK) {
@@ -652,7 +669,8 @@ client_timeout(struct session *s)
 	int64_t now = clock_mono_ms();
 
 	session_hang_up(s, SMTP_STATUS(4, 4, 2),
-	    now < s->deadline_ms && now >= session_deadline_ms(s)
+	    now >= life_deadline_ms(s) ? "No message for too long, closing"
+		: now < s->deadline_ms && now >= session_deadline_ms(s)
 		? "Message data comes too slowly, closing connection"
 		: "Timeout, closing connection");
 }

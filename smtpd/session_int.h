@@ -92,9 +92,10 @@ struct session {
 	uint64_t messages;
 	uint32_t offered; /* SMTP_EXT_* of our last EHLO reply */
 	int64_t deadline_ms;
-	char *helo;	/* name the client gave, or NULL */
-	char *user;	/* who authenticated, or who is trying (LOGIN) */
-	char *tls_text; /* "TLSv1.3 TLS_AES_256_GCM_SHA384", for Received */
+	int64_t useful_ms; /* it came, or its last message was accepted */
+	char *helo;	   /* name the client gave, or NULL */
+	char *user;	   /* who authenticated, or who is trying (LOGIN) */
+	char *tls_text;	   /* "TLSv1.3 TLS_AES_256_GCM_SHA384", for Received */
 	struct txn *txn;
 	struct buf line; /* the beginning of a line */
 	struct buf out;

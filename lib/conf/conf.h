@@ -179,9 +179,10 @@ struct conf_listener { /* [listener NAME] */
 	uint32_t max_line_length; /* of message text, without CRLF */
 	uint32_t max_received;	  /* Received lines above which mail loops */
 	int64_t command_timeout_ms;
-	int64_t data_timeout_ms; /* between two pieces of message data */
-	uint32_t min_data_rate;	 /* bytes a second; 0: any */
-	int64_t tls_timeout_ms;	 /* whole handshake */
+	int64_t data_timeout_ms;    /* between two pieces of message data */
+	uint32_t min_data_rate;	    /* bytes a second; 0: any */
+	int64_t session_timeout_ms; /* without a message accepted */
+	int64_t tls_timeout_ms;	    /* whole handshake */
 	const char *bounce_profile;
 	const struct conf_profile *profile; /* never NULL */
 };

@@ -106,6 +106,8 @@ static const struct conf_key listener_keys[] = {
 	    "Wait for the next piece of message data."),
 	K(conf_listener, min_data_rate, INT, 0, 1000000, "500", NULL,
 	    "Bytes a second that message data must have on average, after a first data_timeout that is free. Slower clients get 421, so that none holds a connection for ever. 0: any rate."),
+	KN(conf_listener, "session_timeout", session_timeout_ms, MS, SEC, DAY, "1h", NULL,
+	    "Longest stay of a client since it came, or since its last message was accepted, whatever it does meanwhile; then 421. Message data that is coming in has min_data_rate instead."),
 	KN(conf_listener, "tls_timeout", tls_timeout_ms, MS, SEC, HOUR, "1m", NULL,
 	    "Whole TLS handshake."),
 	K(conf_listener, bounce_profile, NAME, 0, 0, "default", NULL,

@@ -696,6 +696,44 @@ test_data_rate(void **state)
 	conf_unref(conf);
 }
 
+/* A client that is never idle and never done does not stay for ever. */
+static void
+test_session_timeout(void **state)
+{
+	struct conf *conf = script_conf("session_timeout = 10m\n");
+	struct script k = { 0 };
+	int i;
+
+	(void)state;
+	script_init(&k, conf, false);
+	expect(&k, EHLO, "220 250");
+	for (i = 0; i < 5; i++) {
+		clock_test_advance_ms(100 * 1000);
+		assert_true(session_deadline_ms(k.s) > clock_mono_ms());
+		expect(&k, MAIL "RSET\r\n", "250/2.1.0 250/2.0.0");
+	}
+	/* a message gives it as much again */
+	expect(
+	    &k, MAIL RCPT "BDAT 0 LAST\r\n", "250/2.1.0 250/2.1.5 250/2.0.0");
+	for (i = 0; i < 3; i++) {
+		clock_test_advance_ms(190 * 1000);
+		assert_true(session_deadline_ms(k.s) > clock_mono_ms());
+		expect(&k, MAIL "RSET\r\n", "250/2.1.0 250/2.0.0");
+	}
+	/* and data that is coming is not cut by it */
+	expect(&k, MAIL RCPT "BDAT 1\r\nx", "250/2.1.0 250/2.1.5 250/2.0.0");
+	clock_test_advance_ms(60 * 1000);
+	assert_true(session_deadline_ms(k.s) > clock_mono_ms());
+	expect(&k, "RSET\r\n", "250/2.0.0");
+	assert_true(session_deadline_ms(k.s) <= clock_mono_ms());
+	session_timeout(k.s);
+	expect(&k, NULL, "421/4.4.2");
+	assert_non_null(memmem(
+	    buf_data(&k.out), buf_len(&k.out), "No message for too", 18));
+	script_done(&k);
+	conf_unref(conf);
+}
+
 static void
 test_timeouts(void **state)
 {
@@ -931,6 +969,7 @@ main(void)
 		cmocka_unit_test(test_ehlo),
 		cmocka_unit_test(test_queue),
 		cmocka_unit_test(test_room),
+		cmocka_unit_test(test_session_timeout),
 		cmocka_unit_test(test_timeouts),
 		cmocka_unit_test(test_data_rate),
 		cmocka_unit_test(test_drain_and_loss),
