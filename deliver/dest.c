@@ -211,8 +211,7 @@ dest_count_refused(
 		d->n.dane_refused[reason]++;
 	else if (reason == REASON_STS_MX_MISMATCH ||
 	    reason == REASON_STS_REQUIRED ||
-	    reason == REASON_STS_DISCOVERY_WAIT ||
-	    (vh->rule != NULL && strcmp(vh->rule, "sts-enforce") == 0))
+	    reason == REASON_STS_DISCOVERY_WAIT || verdict_by_sts(vh))
 		d->n.sts_refused[reason]++;
 }
 
@@ -317,8 +316,7 @@ look_again(struct dest *dst)
 	for (i = 0; i < v->n_hosts; i++)
 		blamed = blamed ||
 		    (v->hosts[i].attempt
-			    ? v->hosts[i].rule != NULL &&
-				strcmp(v->hosts[i].rule, "sts-enforce") == 0 &&
+			    ? verdict_by_sts(&v->hosts[i]) &&
 				dest_tls_reason(dst->hosts[i].reason)
 			    : v->hosts[i].reason == REASON_STS_MX_MISMATCH);
 	if (!blamed)

@@ -171,7 +171,7 @@ report_met(const struct conn *c, const struct verdict_host *vh)
 		.address = c->address,
 		.port = c->port };
 
-	if (strcmp(vh->rule, "sts-enforce") == 0) {
+	if (verdict_by_sts(vh)) {
 		f.policy_id = c->plan->facts.sts.id;
 		log_event(LOG_INFO, "sts_success", &f,
 		    "MTA-STS policy for the domain (%s) Successful.",

@@ -342,6 +342,18 @@ verdict_shadow(const struct facts *f, const struct verdict_host *vh,
 	return verdict_satisfied(&in_force, proof);
 }
 
+bool
+verdict_by_sts(const struct verdict_host *vh)
+{
+	size_t i;
+
+	for (i = 0; i < vh->n_rules; i++)
+		if (vh->rules[i].won &&
+		    strcmp(vh->rules[i].id, "sts-enforce") == 0)
+			return true;
+	return false;
+}
+
 const char *
 verdict_listed(const struct facts_sts_policy *p, const char *host)
 {

@@ -266,6 +266,10 @@ enum reason verdict_satisfied(
 enum reason verdict_shadow(const struct facts *f, const struct verdict_host *vh,
     const struct verdict_proof *proof);
 
+/* Is a policy of mode enforce part of what the host must prove? Also where a
+ * demand of the operator set the level. */
+bool verdict_by_sts(const struct verdict_host *vh);
+
 /* The pattern of a policy that lists the host, or NULL. Borrowed. */
 const char *verdict_listed(const struct facts_sts_policy *p, const char *host);
 

@@ -1508,6 +1508,26 @@ a_policy_and_no_starttls(void **state)
 	assert_int_equal(w.policy_fresh_asks, 1);
 }
 
+/* STS-45: also where the operator demands a verified name himself, which is then
+ * the rule that set the level. */
+static void
+a_policy_beside_a_demand(void **state)
+{
+	static const char list[] = "*.example.com";
+
+	(void)state;
+	reload("[example.com]\ntls = required-verify-hosted\n", "");
+	w.policy = enforce_other();
+	w.policy.list = list;
+	w.policy.list_len = sizeof(list);
+	w.policy_fresh = w.policy;
+	w.due = 1;
+	offer(1);
+	until(w.releases == 1);
+	assert_int_equal(w.mails, 0);
+	assert_int_equal(w.policy_fresh_asks, 1);
+}
+
 /* A connection that is never out of work is held to new facts as well: else a
  * stream of messages would keep an old verdict in force for ever. */
 static void
@@ -1688,6 +1708,7 @@ main(void)
 		T(a_policy_that_leaves_the_host_out),
 		T(a_policy_that_has_changed),
 		T(a_policy_and_no_starttls),
+		T(a_policy_beside_a_demand),
 		T(a_busy_connection_and_new_facts),
 		T(discovery_in_doubt),
 		T(policyd_goes),
