@@ -171,9 +171,27 @@ may_pull(const struct conn *c)
 	    c->n_started < message_limit(c) && queue_is_up(c->d);
 }
 
+/* Bounce verification: this destination wants it and this sender has it. */
+static void
+choose_tag(const struct conn *c, struct session_msg *m)
+{
+	const struct conf *conf = c->plan->env->conf;
+
+	m->tag.keys = NULL;
+	if (!c->plan->control->bounce_tagging ||
+	    c->plan->env->bounce_keys.current < 0 ||
+	    !conf_bounce_verifies(conf, m->sender))
+		return;
+	m->tag.keys = &c->plan->env->bounce_keys;
+	m->tag.day = clock_now_ms() / CLOCK_DAY_MS;
+	m->tag.lifetime_days =
+	    (unsigned)(conf->verification.lifetime_s * 1000 / CLOCK_DAY_MS);
+}
+
 static void
 begin_message(struct conn *c, struct mail *m)
 {
+	choose_tag(c, &m->msg);
 	c->current = m;
 	c->n_started++;
 	c->state = CONN_TALK;

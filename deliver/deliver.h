@@ -29,6 +29,7 @@
 #include "lib/base/buf.h"
 #include "lib/base/err.h"
 #include "lib/conf/conf.h"
+#include "lib/mail/prvs.h"
 #include "lib/dns/dns.h"
 #include "lib/ipc/chan.h"
 #include "lib/limits/limits.h"
@@ -85,6 +86,7 @@ struct env {
 	size_t n_cas;
 	struct tls_identity **identities; /* by index in conf->certificates */
 	struct conf_delivery session;	  /* timeouts as sessions want them */
+	struct prvs_keys bounce_keys;	  /* current -1: nothing is tagged */
 };
 /* 0, or negative after having logged why. Keeps a reference to conf. */
 int env_new(struct conf *conf, struct env **ret_env);

@@ -34,6 +34,7 @@ env_unref(struct env *env)
 	free(env->identities);
 	tls_client_unref(env->tls);
 	conf_unref(env->conf);
+	explicit_bzero(&env->bounce_keys, sizeof(env->bounce_keys));
 	free(env);
 }
 
@@ -99,6 +100,7 @@ env_new(struct conf *conf, struct env **ret_env)
 	env->refs = 1;
 	env->conf = conf_ref(conf);
 	env->session = conf->delivery;
+	conf_bounce_keys(conf, &env->bounce_keys);
 	r = load_trust(env);
 	if (r < 0)
 		goto out;

@@ -21,6 +21,7 @@
 
 #include "lib/base/buf.h"
 #include "lib/conf/conf.h"
+#include "lib/mail/prvs.h"
 #include "lib/proto/outcome.h"
 #include "lib/proto/roles.h"
 #include "lib/proto/submit.h"
@@ -71,9 +72,17 @@ struct session_rcpt {
 	bool again;   /* may be tried at once: the hop wants fewer at a time */
 };
 
+/* How the sender is tagged on the wire (BATV; lib/mail/prvs.h). */
+struct session_tag {
+	const struct prvs_keys *keys; /* NULL: not at all */
+	int64_t day;
+	unsigned lifetime_days;
+};
+
 /* One transaction. Borrowed until EV_DONE. */
 struct session_msg {
 	const char *sender, *envid;
+	struct session_tag tag;
 	enum dsn_ret ret;
 	uint32_t flags; /* MSG_* */
 	uint64_t size;	/* body bytes */

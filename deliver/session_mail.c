@@ -258,6 +258,23 @@ wire_address(
 	return n > 0 && (size_t)n < cap;
 }
 
+/* The sender as MAIL has it. Tagged last, since the tag is over what is on the
+ * wire; one that may have no tag goes without. False: it is no address. */
+static bool
+wire_sender(const struct session *s, char *buf, size_t cap)
+{
+	const struct session_msg *m = s->msg;
+	char tagged[ADDR_MAX + 1];
+
+	if (!wire_address(s, m->sender, buf, cap))
+		return false;
+	if (m->tag.keys != NULL &&
+	    prvs_tag(m->tag.keys, buf, m->tag.day, m->tag.lifetime_days,
+		tagged))
+		(void)snprintf(buf, cap, "%s", tagged);
+	return true;
+}
+
 static void
 say_mail(struct session *s, const char *sender)
 {
@@ -432,7 +449,7 @@ session_send(struct session *s, struct session_msg *m)
 	s->body_at = 0;
 	if (!fits_host(s))
 		return;
-	if (!wire_address(s, m->sender, sender, sizeof(sender))) {
+	if (!wire_sender(s, sender, sizeof(sender))) {
 		refuse_here(s, "5.1.7", "bad sender address syntax");
 		return;
 	}

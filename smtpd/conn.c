@@ -595,6 +595,7 @@ conn_begin(struct conn *c)
 	struct session_client client = { .icid = c->icid,
 		.conf = c->site->conf,
 		.listener = c->site->l,
+		.bounce_keys = &c->site->bounce_keys,
 		.sa = &c->peer.sa,
 		.address = c->address,
 		.local_address = c->local };

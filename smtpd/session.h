@@ -81,6 +81,7 @@ struct session_client {
 	uint64_t icid;
 	const struct conf *conf;
 	const struct conf_listener *listener;
+	const struct prvs_keys *bounce_keys;
 	const struct sockaddr *sa;
 	const char *address;	   /* of the client, as text */
 	const char *local_address; /* where it came in, as text */

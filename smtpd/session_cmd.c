@@ -270,6 +270,13 @@ session_no_mid(struct session *s)
 
 /* ---- RCPT ------------------------------------------------------------------ */
 
+static void
+relay_denied(struct session *s)
+{
+	session_rejected(s);
+	session_mistake(s, 550, ST(5, 7, 1), "Relaying denied");
+}
+
 static bool
 rcpt_allowed(struct session *s)
 {
@@ -282,9 +289,8 @@ rcpt_allowed(struct session *s)
 		    s, 503, ST(5, 5, 1), "Message data has begun already");
 		return false;
 	}
-	if (!s->may_relay) {
-		session_rejected(s);
-		session_mistake(s, 550, ST(5, 7, 1), "Relaying denied");
+	if (!s->may_relay && !s->c.listener->accept_bounces) {
+		relay_denied(s);
 		return false;
 	}
 	if (s->txn->n_rcpts >= s->c.listener->max_recipients) {
@@ -333,6 +339,7 @@ on_rcpt(struct session *s, const struct smtp_command *cmd)
 	char domain[ADDR_DOMAIN_MAX + 1];
 	struct txn *t = s->txn;
 	size_t address_len, domain_len;
+	enum bounce bounce;
 	struct rcpt *r;
 
 	if (!rcpt_allowed(s))
@@ -346,6 +353,13 @@ on_rcpt(struct session *s, const struct smtp_command *cmd)
 	if (addr_domain_normalise(dom.p, dom.len, domain) < 0) {
 		session_mistake(s, 501, ST(5, 1, 3),
 		    "Domain of the recipient is malformed");
+		return;
+	}
+	bounce = session_bounce(s, address);
+	if (bounce == BOUNCE_REFUSED)
+		return;
+	if (bounce == BOUNCE_NOT_OURS && !s->may_relay) {
+		relay_denied(s);
 		return;
 	}
 	address_len = strlen(address) + 1;

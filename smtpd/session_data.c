@@ -154,6 +154,8 @@ send_received(struct session *s)
 	(void)snprintf(id, sizeof(id), "%llu", (unsigned long long)t->mid);
 	buf_init(&b, RECEIVED_MAX);
 	r = mail_received_format(&b, &rc);
+	if (r == 0 && t->untagged)
+		r = buf_puts(&b, "X-Postern-Bounce: untagged\r\n");
 	if (r == 0) {
 		iov.iov_base = buf_data(&b);
 		iov.iov_len = buf_len(&b);

@@ -67,6 +67,7 @@ struct txn {
 			      * 0: not yet */
 	int64_t stall_ms;    /* the queue has had no room since */
 	struct failure fail;
+	bool untagged;	  /* a bounce without a tag: to be marked */
 	bool bad_content; /* that is why it failed: looked at to the end */
 	struct smtp_data_dec dec;   /* DATA */
 	struct smtp_body_scan scan; /* BDAT */
@@ -122,6 +123,17 @@ bool session_mail(struct session *s);
 /* No number comes: 451. */
 void session_no_mid(struct session *s);
 const char *session_hostname(const struct session *s);
+
+/* session_bounce.c */
+enum bounce {
+	BOUNCE_NOT_OURS, /* nothing to verify: an ordinary recipient */
+	BOUNCE_VERIFIED, /* the tag is good */
+	BOUNCE_TAKEN,	 /* no tag, and [bounce-verification] takes it so */
+	BOUNCE_REFUSED	 /* 550 was said */
+};
+/* Bounce verification (BATV-05) of a recipient of the open transaction. With a
+ * tag that is good, address becomes the one without it. */
+enum bounce session_bounce(struct session *s, char address[ADDR_MAX + 1]);
 
 /* session_data.c */
 /* begin with the queue once there is room; false: there is none now */

@@ -72,6 +72,7 @@ site_new(struct conf *conf, const char *name)
 		return NULL;
 	site->refs = 1;
 	site->conf = conf_ref(conf);
+	conf_bounce_keys(conf, &site->bounce_keys);
 	site->l = conf_listener_lookup(conf, name);
 	if (site->l == NULL) {
 		log_warn("site", "listener %s is not in the settings", name);
@@ -100,5 +101,6 @@ site_unref(struct site *site)
 	SSL_CTX_free(site->tls);
 	auth_users_free(site->users);
 	conf_unref(site->conf);
+	explicit_bzero(&site->bounce_keys, sizeof(site->bounce_keys));
 	free(site);
 }

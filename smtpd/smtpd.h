@@ -22,6 +22,7 @@
 #include "lib/base/client_key.h"
 #include "lib/conf/conf.h"
 #include "lib/log/log.h"
+#include "lib/mail/prvs.h"
 #include "lib/proc/child.h"
 #include "lib/proto/admin.h"
 #include "lib/proto/submit.h"
@@ -129,8 +130,9 @@ struct site {
 	unsigned refs;
 	struct conf *conf; /* counted */
 	const struct conf_listener *l;
-	struct ssl_ctx_st *tls;	  /* NULL: none */
-	struct auth_users *users; /* NULL: no AUTH */
+	struct ssl_ctx_st *tls;	      /* NULL: none */
+	struct auth_users *users;     /* NULL: no AUTH */
+	struct prvs_keys bounce_keys; /* current -1: nothing is checked */
 };
 
 /* NULL and logged when there is no such listener, its certificate does not

@@ -10,6 +10,8 @@
 #include <stddef.h>
 #include <stdint.h>
 
+#define CLOCK_DAY_MS INT64_C(86400000)
+
 int64_t clock_mono_ms(void); /* never goes back */
 int64_t clock_now_s(void);   /* Unix seconds; may jump */
 int64_t clock_now_ms(void);  /* Unix milliseconds; may jump */

@@ -21,6 +21,8 @@
 #include <stdint.h>
 #include <stdio.h>
 
+struct prvs_keys; /* lib/mail/prvs.h */
+
 /* The five settings files. */
 enum conf_table {
 	CONF_T_POSTERN,
@@ -183,6 +185,7 @@ struct conf_listener { /* [listener NAME] */
 	uint32_t min_data_rate;	    /* bytes a second; 0: any */
 	int64_t session_timeout_ms; /* without a message accepted */
 	int64_t tls_timeout_ms;	    /* whole handshake */
+	bool accept_bounces;	    /* tagged ones, from anybody */
 	const char *bounce_profile;
 	const struct conf_profile *profile; /* never NULL */
 };
@@ -263,6 +266,21 @@ struct conf_admin {		  /* [admin] */
 	bool metrics;
 	const char *certificate;
 	const struct conf_certificate *cert; /* NULL: clear text */
+};
+
+/* What becomes of a bounce that is no answer to mail of ours. */
+enum conf_untagged {
+	CONF_UNTAGGED_ACCEPT,
+	CONF_UNTAGGED_MARK,
+	CONF_UNTAGGED_REJECT
+};
+
+struct conf_bounce_verification { /* [bounce-verification] */
+	const char *key_file; /* lines DIGIT SECRET; NULL: no verification */
+	struct conf_strs senders; /* who is tagged, and whose bounces count */
+	struct conf_strs except;  /* of them, who is not */
+	int64_t lifetime_s;	  /* of a tag; whole days count */
+	enum conf_untagged untagged;
 };
 
 struct conf_cluster {	   /* [cluster] */
@@ -372,6 +390,7 @@ struct conf {
 	struct conf_log log;
 	struct conf_admin admin;
 	struct conf_cluster cluster;
+	struct conf_bounce_verification verification;
 
 	size_t n_listeners, n_certificates, n_credentials, n_gateways,
 	    n_profiles, n_dests, n_routes;
@@ -428,6 +447,14 @@ const struct conf_route *conf_route_lookup(
  */
 const struct conf_gateway *conf_gateway_choose(
     const struct conf *conf, const char *sender, const struct sockaddr *sa);
+
+/* Does [bounce-verification] say that this envelope sender (without a tag) is
+ * tagged, and bounces to it checked? */
+bool conf_bounce_verifies(const struct conf *conf, const char *address);
+
+/* The keys of it; current is -1 when there are none, or no contents of files.
+ * The caller wipes them (explicit_bzero). */
+void conf_bounce_keys(const struct conf *conf, struct prvs_keys *ret_keys);
 
 /* By name; NULL when there is none of that name. */
 const struct conf_gateway *conf_gateway_lookup(

@@ -108,6 +108,8 @@ put_files(
 		if (r == 0 && l->tls != CONF_LTLS_NONE)
 			r = put_certificate(out, conf, l->cert, done);
 	}
+	if ((who & (CONF_FOR_SMTPD | CONF_FOR_DELIVER)) && r == 0)
+		r = put_file(out, conf, conf->verification.key_file, done);
 	if ((who & CONF_FOR_DELIVER) && r == 0)
 		r = put_file(out, conf, conf->trust.ca_file, done);
 	for (i = 0; (who & CONF_FOR_DELIVER) && r == 0 && i < conf->n_dests;

@@ -61,6 +61,7 @@ struct conf_index {
 	struct conf_map sites;	 /* host, .partial, of mx: entries */
 	struct conf_map routes;	 /* domain, .partial, ALL */
 	struct conf_map senders; /* user@domain, user@, @domain, @.partial */
+	struct conf_map tagged;	 /* the same; 1: tagged, 0: not */
 	struct conf_map clients; /* conf_net_key() */
 	struct conf_map gateways, profiles, listeners;
 	bool expiring;			/* some destination has an end */
@@ -144,6 +145,7 @@ enum conf_section_id {
 	CONF_S_LOG,
 	CONF_S_ADMIN,
 	CONF_S_CLUSTER,
+	CONF_S_VERIFICATION,
 	CONF_S_LISTENER,
 	CONF_S_GATEWAY,
 	CONF_S_DEFAULT, /* [DEFAULT] of destinations.conf */

@@ -15,6 +15,7 @@
 #include "lib/base/hash.h"
 #include "lib/conf/conf.h"
 #include "lib/conf/conf_int.h"
+#include "lib/mail/prvs.h"
 
 /* ---- the map ------------------------------------------------------------- */
 
@@ -100,6 +101,7 @@ conf_index_free(struct conf_index *index)
 	conf_map_done(&index->sites);
 	conf_map_done(&index->routes);
 	conf_map_done(&index->senders);
+	conf_map_done(&index->tagged);
 	conf_map_done(&index->clients);
 	conf_map_done(&index->gateways);
 	conf_map_done(&index->profiles);
@@ -224,34 +226,70 @@ gateway_by_client(const struct conf *conf, const struct sockaddr *sa)
 	return NULL;
 }
 
-static const struct conf_gateway *
-gateway_by_sender(const struct conf *conf, const char *sender)
+/* The value of the longest pattern that has this address. */
+static bool
+lookup_sender(const struct conf_map *map, const char *sender, uint32_t *ret)
 {
-	const struct conf_map *map = &conf->index->senders;
 	char low[512], part[512];
 	const char *at, *dot;
 	size_t len = strlen(sender), i, n;
-	uint32_t found;
 
 	if (map->n == 0 || len == 0 || len >= sizeof(low))
-		return NULL;
+		return false;
 	for (i = 0; i <= len; i++)
 		low[i] = (char)tolower((unsigned char)sender[i]);
 	at = strrchr(low, '@');
 	if (at == NULL)
-		return NULL;
-	if (conf_map_get(map, low, len, &found) ||
-	    conf_map_get(map, low, (size_t)(at - low) + 1, &found) ||
-	    conf_map_get(map, at, strlen(at), &found))
-		return &conf->gateways[found];
+		return false;
+	if (conf_map_get(map, low, len, ret) ||
+	    conf_map_get(map, low, (size_t)(at - low) + 1, ret) ||
+	    conf_map_get(map, at, strlen(at), ret))
+		return true;
 	part[0] = '@';
 	for (dot = strchr(at, '.'); dot != NULL; dot = strchr(dot + 1, '.')) {
 		n = strlen(dot);
 		memcpy(part + 1, dot, n);
-		if (conf_map_get(map, part, n + 1, &found))
-			return &conf->gateways[found];
+		if (conf_map_get(map, part, n + 1, ret))
+			return true;
 	}
-	return NULL;
+	return false;
+}
+
+static const struct conf_gateway *
+gateway_by_sender(const struct conf *conf, const char *sender)
+{
+	uint32_t i;
+
+	return lookup_sender(&conf->index->senders, sender, &i)
+	    ? &conf->gateways[i]
+	    : NULL;
+}
+
+bool
+conf_bounce_verifies(const struct conf *conf, const char *address)
+{
+	uint32_t tagged;
+
+	return conf->verification.key_file != NULL &&
+	    lookup_sender(&conf->index->tagged, address, &tagged) &&
+	    tagged == 1;
+}
+
+void
+conf_bounce_keys(const struct conf *conf, struct prvs_keys *ret_keys)
+{
+	const uint8_t *text;
+	const char *why;
+	unsigned line;
+	size_t len;
+
+	if (conf->verification.key_file == NULL ||
+	    conf_file(conf, conf->verification.key_file, &text, &len) < 0 ||
+	    prvs_keys_parse((const char *)text, len, ret_keys, &line, &why) <
+		0) {
+		memset(ret_keys, 0, sizeof(*ret_keys));
+		ret_keys->current = -1;
+	}
 }
 
 const struct conf_gateway *

@@ -110,6 +110,8 @@ static const struct conf_key listener_keys[] = {
 	    "Longest stay of a client since it came, or since its last message was accepted, whatever it does meanwhile; then 421. Message data that is coming in has min_data_rate instead."),
 	KN(conf_listener, "tls_timeout", tls_timeout_ms, MS, SEC, HOUR, "1m", NULL,
 	    "Whole TLS handshake."),
+	K(conf_listener, accept_bounces, BOOL, 0, 0, "no", "no|yes",
+	    "Clients that may not relay may bring bounces to the senders of [bounce-verification]; these go on as other mail, by route or MX."),
 	K(conf_listener, bounce_profile, NAME, 0, 0, "default", NULL,
 	    "A [profile NAME] of bounce.conf, unless the destination has its own."),
 };
@@ -262,6 +264,19 @@ static const struct conf_key cluster_keys[] = {
 	    "While it is away: a share of each limit by the last number of nodes, the whole limit, nothing."),
 };
 
+static const struct conf_key verification_keys[] = {
+	K(conf_bounce_verification, key_file, PATH, 0, 0, NULL, NULL,
+	    "Lines DIGIT SECRET, 16 bytes or more; the first tags, all are good for checking. Empty: no bounce verification."),
+	K(conf_bounce_verification, senders, SENDERS, 0, 0, NULL, NULL,
+	    "Envelope senders that get a tag where the destination has bounce_tagging = on, and whose bounces are checked: user@domain, user@, @domain or @.partial."),
+	K(conf_bounce_verification, except, SENDERS, 0, 0, NULL, NULL,
+	    "Of them, those that get none, such as mailing lists that know members by it. The longest match of senders and except counts."),
+	KN(conf_bounce_verification, "lifetime", lifetime_s, S, S_DAY, 30 * S_DAY, "7d", NULL,
+	    "Bounces are taken so long after the message left. Whole days."),
+	K(conf_bounce_verification, untagged, ENUM, 0, 0, "mark", "accept|mark|reject",
+	    "A bounce without a tag to such a sender: accepted, accepted with a field X-Postern-Bounce: untagged, or refused with 550. Wrong and expired tags are always refused."),
+};
+
 static const struct conf_key profile_keys[] = {
 	K(conf_profile, max_retries, INT, 0, 10000, "100", NULL,
 	    "Attempts after the first."),
@@ -328,8 +343,8 @@ static const struct conf_key dest_keys[] = {
 	    "DANE (RFC 7672)."),
 	K(conf_dest, mta_sts, ENUM, 0, 0, "on", "off|on|mandatory",
 	    "MTA-STS (RFC 8461); mandatory: without an enforced policy nothing is sent."),
-	K(conf_dest, bounce_tagging, LATER, 0, 0, "off", "off",
-	    "Tag envelope senders (BATV)."),
+	K(conf_dest, bounce_tagging, BOOL, 0, 0, "off", "off|on",
+	    "Tag envelope senders (BATV) that [bounce-verification] of postern.conf names."),
 	K(conf_dest, bounce_profile, NAME, 0, 0, NULL, NULL,
 	    "A [profile NAME]. Empty: the listener's."),
 	KN(conf_dest, "until", until_s, TIME, 0, 0, NULL, NULL,
@@ -386,6 +401,10 @@ const struct conf_section conf_schema[CONF_S_COUNT] = {
 	[CONF_S_CLUSTER] = { "cluster", "cluster", false,
 	    CONF_T_POSTERN, KEYS(cluster_keys), sizeof(struct conf_cluster),
 	    "Limits shared with other nodes." },
+	[CONF_S_VERIFICATION] = { "bounce-verification", "bounce-verification",
+	    false, CONF_T_POSTERN, KEYS(verification_keys),
+	    sizeof(struct conf_bounce_verification),
+	    "Bounce verification (BATV): envelope senders leave as prvs=KDDDSSSSSS=user@domain, and bounces are checked for it." },
 	[CONF_S_LISTENER] = { "listener NAME", "listener", true,
 	    CONF_T_POSTERN, KEYS(listener_keys), sizeof(struct conf_listener),
 	    "SMTP intake." },

@@ -17,6 +17,7 @@
 
 #include "lib/base/err.h"
 #include "lib/conf/conf_build.h"
+#include "lib/mail/prvs.h"
 
 #define SECRET_MAX  ((size_t)1 << 20)  /* certificates, keys, passwords */
 #define LIST_MAX    ((size_t)64 << 20) /* authorities, users */
@@ -417,6 +418,66 @@ take_admin(struct conf_where *w, void *base)
 	return r;
 }
 
+/* The keys themselves: told here, so that no process meets a bad file. */
+static void
+check_keys(const struct conf_where *w, const struct conf_bounce_verification *v)
+{
+	struct prvs_keys keys;
+	const uint8_t *text;
+	const char *why;
+	unsigned line;
+	size_t len;
+
+	if (v->key_file == NULL ||
+	    conf_file(w->b->conf, v->key_file, &text, &len) < 0)
+		return; /* told before, or nobody reads files here */
+	if (prvs_keys_parse((const char *)text, len, &keys, &line, &why) < 0)
+		conf_where_error(w, "key_file", false,
+		    "key_file: %s:%u: %s; wanted lines DIGIT SECRET",
+		    v->key_file, line, why);
+	explicit_bzero(&keys, sizeof(keys));
+}
+
+static int
+put_tagged(const struct conf_where *w, const char *key,
+    const struct conf_strs *patterns, bool tagged)
+{
+	uint32_t other;
+	size_t i;
+	int r;
+
+	for (i = 0; i < patterns->n; i++) {
+		r = conf_map_put(&w->b->conf->index->tagged, patterns->v[i],
+		    strlen(patterns->v[i]), tagged, &other);
+		if (r < 0)
+			return r;
+		if (r == 1)
+			conf_where_error(w, key, false,
+			    "%s: found '%s' again, wanted it once, in senders "
+			    "or in except",
+			    key, patterns->v[i]);
+	}
+	return 0;
+}
+
+static int
+take_verification(struct conf_where *w, void *base)
+{
+	struct conf_bounce_verification *v = base;
+	int r;
+
+	if (v->key_file != NULL)
+		need(w, "senders", v->senders.n > 0);
+	r = need_file(w, "key_file", v->key_file, SECRET_MAX, NULL);
+	if (r == 0)
+		r = put_tagged(w, "senders", &v->senders, true);
+	if (r == 0)
+		r = put_tagged(w, "except", &v->except, false);
+	check_keys(w, v);
+	w->b->conf->verification = *v;
+	return r;
+}
+
 static int
 take_cluster(struct conf_where *w, void *base)
 {
@@ -480,6 +541,10 @@ take_listener(struct conf_where *w, void *base)
 	if (l->profile == NULL)
 		dangling(w, "bounce_profile", "profile", "bounce.conf",
 		    l->bounce_profile);
+	if (l->accept_bounces && conf->verification.key_file == NULL)
+		conf_where_error(w, "accept_bounces", false,
+		    "accept_bounces: found yes, but [bounce-verification] has "
+		    "no key_file, wanted one, or no");
 	port = l->tls == CONF_LTLS_IMPLICIT ? 465 : 25;
 	for (i = 0; i < l->address.n; i++)
 		if (addrs[i].in.sin_port == 0) /* same place in IPv6 */
@@ -714,6 +779,11 @@ check_dest(const struct conf_where *w, struct conf_dest *d)
 		conf_where_error(w, "limit_apply", false,
 		    "limit_apply: found cluster, but [cluster] has no redis, "
 		    "wanted system or gateway");
+	if (conf_where_given(w, "bounce_tagging") && d->bounce_tagging &&
+	    conf->verification.key_file == NULL)
+		conf_where_error(w, "bounce_tagging", false,
+		    "bounce_tagging: found on, but [bounce-verification] of "
+		    "postern.conf has no key_file, wanted one, or off");
 	check_dest_tls(w, d);
 }
 
@@ -819,6 +889,7 @@ static int (*const takers[CONF_S_COUNT])(struct conf_where *, void *) = {
 	[CONF_S_LOG] = take_log,
 	[CONF_S_ADMIN] = take_admin,
 	[CONF_S_CLUSTER] = take_cluster,
+	[CONF_S_VERIFICATION] = take_verification,
 	[CONF_S_LISTENER] = take_listener,
 	[CONF_S_GATEWAY] = take_gateway,
 	[CONF_S_DEFAULT] = take_default,

@@ -36,6 +36,9 @@ static const struct conf_delivery delivery = {
 	.quit_timeout_ms = 9,
 };
 
+static const struct prvs_keys tag_keys = { .key[3] = { 16, "0123456789abcdef" },
+	.current = 3 };
+
 struct test {
 	const char *name;
 	const char *script;
@@ -53,6 +56,7 @@ struct test {
 	const char *user;
 	enum reason reason; /* of the first recipient; NONE: not looked at */
 	const char *status; /* the same */
+	bool tag;	    /* bounce verification, on day 0 for a week */
 };
 
 #define EHLO(ext)                                                   \
@@ -73,6 +77,27 @@ static const struct test tests[] = {
 		     "C: Subject: x\nC: \nC: hi\nC: .\nS: 250 2.0.0 "
 		     "queued\n" BYE,
 	    "D", .status = "2.0.0" },
+	/* the tag is over the address as this host gets it: with A-labels */
+	{ "BATV-01 the sender is tagged",
+	    EHLO("") "READY\n"
+		     "C: MAIL FROM:<prvs=3007f4af95=A@B.example>\nS: 250 ok\n"
+		     "C: RCPT TO:<c@d.example>\nS: 250 ok\nC: DATA\nS: 354 go\n"
+		     "C: Subject: x\nC: \nC: hi\nC: .\nS: 250 ok\n" BYE,
+	    "D", .sender = "A@B.example", .tag = true },
+	{ "BATV-02 an IDN sender is tagged as it goes",
+	    EHLO("") "READY\n"
+		     "C: MAIL "
+		     "FROM:<prvs=300739c5e7=a@xn--bcher-kva.example>\nS: 250 "
+		     "ok\n"
+		     "C: RCPT TO:<c@d.example>\nS: 250 ok\nC: DATA\nS: 354 go\n"
+		     "C: Subject: x\nC: \nC: hi\nC: .\nS: 250 ok\n" BYE,
+	    "D", .sender = "a@b\303\274cher.example", .tag = true },
+	{ "BATV-04 no tag on the null sender",
+	    EHLO("") "READY\n"
+		     "C: MAIL FROM:<>\nS: 250 ok\n"
+		     "C: RCPT TO:<c@d.example>\nS: 250 ok\nC: DATA\nS: 354 go\n"
+		     "C: Subject: x\nC: \nC: hi\nC: .\nS: 250 ok\n" BYE,
+	    "D", .sender = "", .tag = true },
 	{ "SMTP-05 HELO",
 	    "S: 220 mx\nC: EHLO gw1.example.net\n"
 	    "S: 502 what\nC: HELO gw1.example.net\nS: 250 mx\nREADY\n"
@@ -600,6 +625,7 @@ fill_msg(struct play *p)
 	p->msg.flags = t->flags;
 	p->msg.size = strlen(body_of(t));
 	p->msg.rcpts = p->rcpts;
+	p->msg.tag = (struct session_tag){ t->tag ? &tag_keys : NULL, 0, 7 };
 	p->msg.read = read_body;
 	/* the callback only reads */
 	p->msg.arg = (void *)(uintptr_t)t;

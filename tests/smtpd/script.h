@@ -35,6 +35,7 @@ struct script {
 	bool auth_busy, auth_now; /* now: no PENDING */
 	struct tls_info tls;
 	struct tls_names names;
+	const struct prvs_keys *bounce_keys; /* NULL: none */
 
 	/* what came of it */
 	struct session *s;
@@ -111,6 +112,21 @@ script_rcpt(void *arg, uint64_t mid, const struct submit_rcpt *m)
 	return 0;
 }
 
+/* Received without its date, which differs from run to run, and what stands
+ * behind it. */
+static void
+script_received(struct script *k, const char *text, size_t len)
+{
+	const char *date = memrchr(text, ';', len);
+	const char *more =
+	    memmem(date, (size_t)(text + len - date), "\r\nX-", 4);
+
+	(void)buf_put(&k->rec, text, (size_t)(date - text));
+	if (more != NULL)
+		(void)buf_put(&k->rec, more, (size_t)(text + len - more));
+	(void)buf_puts(&k->rec, "\n");
+}
+
 static int
 script_data(void *arg, uint64_t mid, const struct iovec *iov, size_t n)
 {
@@ -129,13 +145,7 @@ script_data(void *arg, uint64_t mid, const struct iovec *iov, size_t n)
 		assert(
 		    n == 1 && memcmp(iov[0].iov_base, "Received: ", 10) == 0);
 		k->received_next = false;
-		(void)buf_put(&k->rec, iov[0].iov_base, iov[0].iov_len);
-		/* the date differs from run to run */
-		k->rec.tail = k->rec.head +
-		    (size_t)((char *)memrchr(
-				 buf_data(&k->rec), ';', buf_len(&k->rec)) -
-			(char *)buf_data(&k->rec));
-		(void)buf_puts(&k->rec, "\n");
+		script_received(k, iov[0].iov_base, iov[0].iov_len);
 		return 0;
 	}
 	for (i = 0; i < n; i++)
@@ -285,6 +295,7 @@ script_init(struct script *k, struct conf *conf, bool implicit)
 	client = (struct session_client){ .icid = 5,
 		.conf = conf,
 		.listener = &conf->listeners[0],
+		.bounce_keys = k->bounce_keys,
 		.sa = (struct sockaddr *)&sa,
 		.address = k->client != NULL ? k->client : "10.1.1.209",
 		.local_address = "10.1.1.1" };

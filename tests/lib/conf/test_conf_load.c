@@ -148,6 +148,24 @@ static const struct {
 	    "2:9 secrets are never values" },
 	{ "postern.conf", "[mta-sts]\nproxy = http://h:3128\n", "" },
 	{ "postern.conf", "[cluster]\nredis = r.example\n", "2:9 HOST:PORT" },
+	/* bounce verification */
+	{ "postern.conf",
+	    "[bounce-verification]\nkey_file = k\nsenders = @a.example\n"
+	    "except = u@a.example, @.b.example\nlifetime = 3d\n"
+	    "untagged = reject\n" L "accept_bounces = yes\n",
+	    "" },
+	{ "postern.conf", "[bounce-verification]\nkey_file = k\n",
+	    "1:2 found no senders in [bounce-verification]" },
+	{ "postern.conf",
+	    "[bounce-verification]\nkey_file = k\nsenders = @a.example\n"
+	    "except = @a.example\n",
+	    "4:10 except: found '@a.example' again" },
+	{ "postern.conf", "[bounce-verification]\nlifetime = 12h\n",
+	    "2:12 from 1d to 30d" },
+	{ "postern.conf", "[bounce-verification]\nuntagged = yes\n",
+	    "2:12 accept, mark or reject" },
+	{ "postern.conf", L "accept_bounces = yes\n",
+	    "4:18 [bounce-verification] has no key_file" },
 	/* listeners */
 	{ "postern.conf", "[listener a]\ntls = none\n",
 	    "1:2 found no address in [listener NAME], wanted one" },
@@ -243,7 +261,7 @@ static const struct {
 	{ "destinations.conf", "[a.example]\nbounce_profile = x\n",
 	    "2:18 bounce_profile: found 'x'" },
 	{ "destinations.conf", "[a.example]\nbounce_tagging = on\n",
-	    "2:18 no keys" },
+	    "2:18 found on, but [bounce-verification]" },
 	{ "destinations.conf", "[mx:a.example]\ntls = none\n",
 	    "2:7 found tls in an mx: entry" },
 	{ "destinations.conf",
