@@ -5,7 +5,8 @@
  *
  * Called by peer_admin.c. The same lookups and the same fetch as for delivery
  * (discover.c), but nothing comes of them: the store does not hear of it, and
- * the engine only when a delivery asks at once (check_keep.c). Answers within CHECK_MS, whatever the policy host does.
+ * the engine only when a delivery asks at once (check_keep.c). Answers within
+ * CHECK_MS, whatever the policy host does.
  */
 #include "policyd/policyd.h"
 #include "policyd/check_doc.h"

@@ -7,6 +7,7 @@
 
 #include "lib/json/json.h"
 #include "lib/proto/diag.h"
+#include "policyd/record_doc.h"
 
 static const char *const stage_words[CHECK_STAGES] = { "address", "connect",
 	"certificate", "policy" };
@@ -115,18 +116,12 @@ fetch_todo(enum sts_fetch_why why)
 static void
 put_policy(struct json *j, const struct check_found *f, const char *url)
 {
-	char mx[DIAG_TEXT / 2] = "";
-	const char *text;
-	size_t at = 0, n = 0;
+	char mx[DIAG_TEXT / 2];
 
-	while ((text = sts_list_next(
-		    f->policy.list, f->policy.list_len, &at)) != NULL &&
-	    n < sizeof(mx))
-		n += (size_t)snprintf(
-		    mx + n, sizeof(mx) - n, "%s%s", n > 0 ? ", " : "", text);
+	(void)sts_list_text(f->policy.list, f->policy.list_len, mx, sizeof(mx));
 	diag_put(j, "policy", url, DIAG_OK, NULL,
 	    "mode %s, max_age %u s, mx %s", sts_mode_word(f->policy.mode),
-	    f->policy.max_age_s, n > 0 ? mx : "-");
+	    f->policy.max_age_s, mx[0] != '\0' ? mx : "-");
 }
 
 /* A step that the fetch has passed. */
@@ -179,18 +174,6 @@ put_fetch(struct json *j, const struct check_found *f)
 }
 
 static void
-put_list(struct json *j, const char *list, size_t len)
-{
-	const char *text;
-	size_t at = 0;
-
-	json_put_arr(j, "mx");
-	while ((text = sts_list_next(list, len, &at)) != NULL)
-		json_put_str(j, NULL, text);
-	json_put_end_arr(j);
-}
-
-static void
 put_facts(struct json *j, const struct check_found *f, int64_t now_s)
 {
 	bool ok = f->why == STS_FETCH_OK;
@@ -211,21 +194,16 @@ put_facts(struct json *j, const struct check_found *f, int64_t now_s)
 		json_put_uint(j, "max_age_s", f->policy.max_age_s);
 	else
 		json_put_null(j, "max_age_s");
-	put_list(j, f->policy.list, f->policy.list_len);
+	record_doc_mx(j, f->policy.list, f->policy.list_len);
 	json_put_end_obj(j);
 	if (!f->stored) {
 		json_put_null(j, "stored");
 		return;
 	}
 	json_put_obj(j, "stored");
-	json_put_str(j, "mode", sts_mode_word(f->rec.policy.mode));
-	json_put_str(j, "id", f->rec.id);
-	json_put_int(j, "age_s", now_s - f->rec.fetched_s);
-	json_put_uint(j, "max_age_s", f->rec.policy.max_age_s);
-	json_put_uint(j, "failures", f->rec.failures);
-	json_put_str(
-	    j, "last_error", f->rec.error[0] != '\0' ? f->rec.error : NULL);
-	put_list(j, f->rec.policy.list, f->rec.policy.list_len);
+	record_doc_facts(j, &f->rec, now_s);
+	record_doc_error(j, &f->rec);
+	record_doc_mx(j, f->rec.policy.list, f->rec.policy.list_len);
 	json_put_end_obj(j);
 }
 

@@ -11,7 +11,6 @@
 #include <unistd.h>
 
 #include "lib/base/buf.h"
-#include "lib/base/clock.h"
 #include "lib/base/err.h"
 #include "lib/ipc/chan.h"
 #include "lib/json/json.h"
@@ -19,6 +18,7 @@
 #include "lib/metrics/metrics.h"
 #include "lib/proc/child.h"
 #include "lib/proto/admin.h"
+#include "policyd/record_doc.h"
 
 enum { DOC_MAX = 2 * 1024 * 1024, LIST_DEFAULT = 100, LIST_MAX = 5000 };
 
@@ -204,39 +204,6 @@ status(struct app *app, struct buf *doc)
 /* ---- policies ----------------------------------------------------------------------
  */
 
-static void
-put_time(struct json *j, const char *name, int64_t unix_s)
-{
-	char text[32];
-
-	json_put_str(
-	    j, name, clock_format_rfc3339(unix_s * 1000, text, sizeof(text)));
-}
-
-static void
-put_head(struct json *j, struct app *app, const struct policy_record *rec)
-{
-	json_put_str(j, "domain", rec->domain);
-	json_put_str(j, "mode", sts_mode_word(rec->policy.mode));
-	json_put_str(j, "id", rec->id);
-	json_put_int(j, "age_s", app_now_s(app) - rec->fetched_s);
-	json_put_uint(j, "max_age_s", rec->policy.max_age_s);
-	put_time(j, "expires", record_expires_s(rec));
-	json_put_uint(j, "failures", rec->failures);
-}
-
-static void
-put_patterns(struct json *j, const char *list, size_t len)
-{
-	const char *text;
-	size_t at = 0;
-
-	json_put_arr(j, "mx");
-	while ((text = sts_list_next(list, len, &at)) != NULL)
-		json_put_str(j, NULL, text);
-	json_put_end_arr(j);
-}
-
 struct listing {
 	struct app *app;
 	struct json j;
@@ -254,9 +221,7 @@ list_one(void *arg, const struct policy_record *rec)
 		return false;
 	}
 	l->left--;
-	json_put_obj(&l->j, NULL);
-	put_head(&l->j, l->app, rec);
-	json_put_end_obj(&l->j);
+	record_doc_line(&l->j, rec, app_now_s(l->app));
 	return true;
 }
 
@@ -297,16 +262,7 @@ sts_show(struct app *app, const char *domain, struct buf *doc)
 	if (r < 0)
 		return r == PE_CORRUPT ? PE_NOT_FOUND : r;
 	json_init(&j, doc);
-	json_put_obj(&j, NULL);
-	put_head(&j, app, &rec);
-	put_time(&j, "fetched", rec.fetched_s);
-	put_time(&j, "used", rec.used_s);
-	put_time(&j, "next_refresh", rec.refresh_s);
-	json_put_str(&j, "last_error", rec.error[0] != '\0' ? rec.error : NULL);
-	put_patterns(&j, rec.policy.list, rec.policy.list_len);
-	json_put_strn(&j, "text", rec.text, rec.text_len);
-	json_put_bool(&j, "text_truncated", rec.text_len >= RECORD_TEXT_MAX);
-	json_put_end_obj(&j);
+	record_doc_whole(&j, &rec, app_now_s(app));
 	record_done(&rec);
 	return j.err;
 }
@@ -345,7 +301,7 @@ on_refreshed(void *arg, const struct policy_answer *a)
 		json_put_null(&j, "age_s");
 		json_put_null(&j, "max_age_s");
 	}
-	put_patterns(&j, a->list, a->list_len);
+	record_doc_mx(&j, a->list, a->list_len);
 	json_put_end_obj(&j);
 	/* a channel that is full or gone has nobody who waits */
 	if (j.err == 0)

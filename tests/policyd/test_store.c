@@ -405,7 +405,7 @@ test_flood(void **state)
 	assert_int_equal(s.by_mode[STS_MODE_ENFORCE], SHARE + 1);
 	assert_int_equal(s.evicted, N - SHARE);
 	assert_false(has("a.b.0.evil.example"));
-	(void)snprintf(domain, sizeof(domain), "%u.evil.example", N - 1);
+	(void)snprintf(domain, sizeof(domain), "%d.evil.example", N - 1);
 	assert_true(has(domain));
 	close_store();
 	open_store(2 * SHARE);
