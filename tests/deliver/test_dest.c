@@ -1550,6 +1550,31 @@ a_busy_connection_and_new_facts(void **state)
 	assert_int_equal(w.states[DEST_DEFER], 1);
 }
 
+/* STS-51: nor does the connection go on where the host is still one to be used,
+ * but what it proved (nothing: there is no TLS) is not enough any more. */
+static void
+a_busy_connection_and_a_policy_that_lists_it(void **state)
+{
+	static const char list[] = "*.example.com";
+	unsigned mails;
+
+	(void)state;
+	reload("[example.com]\nmax_connections = 1\n", "");
+	w.due = 1000;
+	offer(1000);
+	until(w.mails >= 2);
+	w.policy = enforce_other();
+	w.policy.list = list;
+	w.policy.list_len = sizeof(list);
+	w.policy_fresh = w.policy;
+	clock_test_advance_ms(301 * 1000);
+	mails = w.mails;
+	until(w.releases == 1);
+	assert_in_range(w.mails - mails, 0, 10);
+	assert_int_equal(w.states[DEST_DEFER], 1);
+	assert_non_null(strstr(w.text, "STARTTLS"));
+}
+
 /* Where the host must prove itself, whoever sits in between must not be able to
  * bounce the domain's mail by a greeting in clear text. */
 static void
@@ -1710,6 +1735,7 @@ main(void)
 		T(a_policy_and_no_starttls),
 		T(a_policy_beside_a_demand),
 		T(a_busy_connection_and_new_facts),
+		T(a_busy_connection_and_a_policy_that_lists_it),
 		T(discovery_in_doubt),
 		T(policyd_goes),
 		T(slow_ones_make_room),

@@ -35,7 +35,17 @@
 #define CLOSE	"Connection: close\r\n\r\n"
 #define GOOD	OK_HEAD CLOSE POLICY
 
-enum cert_kind { GOOD_CERT, CN_ONLY, OTHER_NAME, EXPIRED, SELF, WILD, CERTS };
+enum cert_kind {
+	GOOD_CERT,
+	CN_ONLY,
+	OTHER_NAME,
+	EXPIRED,
+	SELF,
+	WILD,
+	WILD_PART,
+	WILD_DEEP,
+	CERTS
+};
 enum manner {
 	SEND,
 	HANG_BEFORE_TLS,
@@ -349,6 +359,9 @@ static const struct {
 	{ "STS-26 expired", EXPIRED, SEND, GOOD, STS_FETCH_CERT },
 	{ "STS-26 self-signed", SELF, SEND, GOOD, STS_FETCH_CERT },
 	{ "STS-26 wildcard as first label", WILD, SEND, GOOD, STS_FETCH_OK },
+	{ "STS-26 wildcard in a label", WILD_PART, SEND, GOOD, STS_FETCH_CERT },
+	{ "STS-26 wildcard for two labels", WILD_DEEP, SEND, GOOD,
+	    STS_FETCH_CERT },
 	{ "STS-27 204", GOOD_CERT, SEND, "HTTP/1.1 204 No Content\r\n" CLOSE,
 	    STS_FETCH_STATUS },
 	{ "STS-27 206 with a good body", GOOD_CERT, SEND,
@@ -660,6 +673,9 @@ setup(void **state)
 	certs[EXPIRED] = test_cert_new("x", "DNS:" HOST, &ca, 0, -1);
 	certs[SELF] = test_cert_new("x", "DNS:" HOST, NULL, 0, 10);
 	certs[WILD] = test_cert_new("x", "DNS:*.a.example", &ca, 0, 10);
+	certs[WILD_PART] =
+	    test_cert_new("x", "DNS:mta-*.a.example", &ca, 0, 10);
+	certs[WILD_DEEP] = test_cert_new("x", "DNS:*.example", &ca, 0, 10);
 	return 0;
 }
 
