@@ -94,6 +94,25 @@ def implicit_mx_is_the_domain_itself(w, node):
     equal(len(ph.requests), 1)
 
 
+@test
+def the_name_in_the_mx_record_counts(w, node):
+    """For the patterns, the certificate and SNI: not the name that it is an alias of (STS-41, STS-44, STS-50)."""
+    mx = w.mx("mx1.as.test")
+    zone, ph = domain(w, "as.test", mx)
+    w.zone("is.test").a("real", mx.address)
+    zone.remove("mx1").cname("mx1", "real.is.test")
+    w.commit()
+    delivered(node, mx, "as.test")
+    node.wait_log(r"for as\.test level verify name mx1\.as\.test rule sts-enforce")
+    equal(mx.messages[0].tls.sni, "mx1.as.test")
+    other = w.mx("mx1.as2.test")
+    zone, ph = domain(w, "as2.test", other, text=policy(mx=["real.is.test"]))
+    zone.remove("mx1").cname("mx1", "real.is.test")
+    w.commit()
+    deferred(node, "as2.test", mx, reason=r"sts-mx-mismatch: .*does not list mx1\.as2\.test, but real\.is\.test")
+    equal(len(mx.messages), 1)
+
+
 # ---- without a policy ----
 
 @test
