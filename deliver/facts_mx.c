@@ -15,15 +15,30 @@
 #include "lib/base/hash.h"
 #include "lib/mail/addr.h"
 
-/* A new host, or NULL when there are enough. name must live with the plan. */
+/* The place of one more host: when there are enough, that of the worst one if it
+ * is worse than this; else NULL. */
+static struct facts_host *
+host_place(struct gather *g, uint32_t rank)
+{
+	size_t i, worst = 0;
+
+	if (g->n_hosts < VERDICT_HOSTS_MAX)
+		return &g->hosts[g->n_hosts++];
+	for (i = 1; i < g->n_hosts; i++)
+		if (g->hosts[i].rank > g->hosts[worst].rank)
+			worst = i;
+	return g->hosts[worst].rank > rank ? &g->hosts[worst] : NULL;
+}
+
+/* A new host, or NULL when there are enough that are as good. name must live
+ * with the plan. */
 static struct facts_host *
 add_host(struct gather *g, const char *name, uint32_t rank)
 {
-	struct facts_host *h;
+	struct facts_host *h = host_place(g, rank);
 
-	if (g->n_hosts == VERDICT_HOSTS_MAX)
+	if (h == NULL)
 		return NULL;
-	h = &g->hosts[g->n_hosts++];
 	memset(h, 0, sizeof(*h));
 	h->name = name;
 	h->rank = rank;
@@ -88,23 +103,44 @@ on_domain_mx(struct gather *g, const struct dns_answer *a)
 		    g->plan->env->conf->delivery.port);
 }
 
+/* The different preferences of an MX set, the best one first. */
+struct prefs {
+	uint16_t v[DNS_ANSWER_RRS_MAX];
+	size_t n;
+};
+
+static int
+by_preference(const void *a, const void *b)
+{
+	uint16_t x = *(const uint16_t *)a, y = *(const uint16_t *)b;
+
+	return (x > y) - (x < y);
+}
+
+static void
+prefs_of(const struct dns_answer *a, struct prefs *ret)
+{
+	size_t i, n = 0;
+
+	for (i = 0; i < a->rrs_len && i < DNS_ANSWER_RRS_MAX; i++)
+		ret->v[i] = a->rrs[i].preference;
+	ret->n = i;
+	qsort(ret->v, ret->n, sizeof(ret->v[0]), by_preference);
+	for (i = 0; i < ret->n; i++)
+		if (n == 0 || ret->v[n - 1] != ret->v[i])
+			ret->v[n++] = ret->v[i];
+	ret->n = n;
+}
+
 /* How many different better preferences there are: MX sets of several route
  * hosts compare by that, whatever numbers their owners chose. */
 static uint32_t
-dense_rank(const struct dns_answer *a, size_t at)
+dense_rank(const struct prefs *p, uint16_t preference)
 {
-	uint32_t n = 0;
-	size_t i, j;
+	const uint16_t *at =
+	    bsearch(&preference, p->v, p->n, sizeof(p->v[0]), by_preference);
 
-	for (i = 0; i < a->rrs_len; i++) {
-		if (a->rrs[i].preference >= a->rrs[at].preference)
-			continue;
-		for (j = 0; j < i; j++)
-			if (a->rrs[j].preference == a->rrs[i].preference)
-				break;
-		n += j == i;
-	}
-	return n;
+	return at == NULL ? (uint32_t)p->n : (uint32_t)(at - p->v);
 }
 
 /* The MX answer of a route host: "looked up without consulting routes again";
@@ -115,13 +151,16 @@ on_route_mx(struct gather *g, size_t index, const struct dns_answer *a)
 	const struct conf_route_host *rh = &g->plan->route->hosts[index];
 	uint32_t rank = (uint32_t)rh->priority << 16;
 	struct facts_host *h;
+	struct prefs p;
 	size_t i;
 
 	if (a->kind == DNS_DATA &&
 	    !(a->rrs_len == 1 && a->rrs[0].host[0] == '\0')) {
-		for (i = 0; i < a->rrs_len && i < VERDICT_HOSTS_MAX; i++)
-			add_mx(g, &a->rrs[i], rank + dense_rank(a, i), rh->name,
-			    rh->port);
+		prefs_of(a, &p);
+		for (i = 0; i < a->rrs_len; i++)
+			add_mx(g, &a->rrs[i],
+			    rank + dense_rank(&p, a->rrs[i].preference),
+			    rh->name, rh->port);
 		return;
 	}
 	h = add_host(g, rh->name, rank);
@@ -226,7 +265,7 @@ facts_start_route(struct gather *g)
 		}
 		h = add_host(g, rh->name, (uint32_t)rh->priority << 16);
 		if (h == NULL)
-			break;
+			continue; /* a better one may come */
 		h->preference = rh->priority;
 		h->port = rh->port;
 		if (rh->addr.sa.sa_family != AF_UNSPEC)

@@ -50,7 +50,7 @@ static struct world {
 	bool hold_permits;
 	uint64_t permit_req;
 	/* DNS */
-	enum { MX_ONE, MX_TWO, MX_EQUAL, MX_SERVFAIL, MX_NULL } mx;
+	enum { MX_ONE, MX_TWO, MX_EQUAL, MX_MANY, MX_SERVFAIL, MX_NULL } mx;
 	unsigned questions, answers;
 	bool hold_answers;
 	struct held {
@@ -74,6 +74,7 @@ static struct world {
 	bool mapped;	       /* no A, and AAAA is ::ffff:127.0.0.1 */
 	const char *listen_at; /* address of ours, NULL: there is none */
 	const char *deny;      /* more lines of [delivery] */
+	char host[256];	       /* of the last word on the destination */
 	int64_t greeting_ms;   /* so long each greeting takes */
 	/* so long it takes for the answer to this, and gives no more */
 	const char *slow_at;
@@ -359,6 +360,7 @@ on_state(void *peer, struct ipc_msg *m, struct ipc_rd *rd)
 	(void)m;
 	assert_int_equal(hand_dest_state_decode(rd, &msg), 0);
 	w.states[msg.verdict]++;
+	(void)snprintf(w.host, sizeof(w.host), "%s", msg.host);
 	(void)snprintf(w.status, sizeof(w.status), "%s", msg.status);
 	(void)snprintf(w.text, sizeof(w.text), "%.511s", msg.text);
 	return 0;
@@ -434,6 +436,8 @@ answer_dns(uint64_t req_id, const struct resolve_ask *ask)
 	static const uint8_t mapped[16] = { [10] = 0xff, 0xff, 127, 0, 0, 1 };
 	static const uint8_t here[] = { 127, 0, 0, 1 },
 			     there[] = { 127, 0, 0, 2 };
+	static struct dns_rr many[VERDICT_HOSTS_MAX + 2];
+	static char names[VERDICT_HOSTS_MAX + 2][40];
 	struct dns_rr rr[2] = { { .preference = 10, .host = "mx1.example.com" },
 		{ .preference = 20, .host = "mx2.example.com" } };
 	struct dns_answer a = { .state = DNS_INSECURE,
@@ -455,6 +459,16 @@ answer_dns(uint64_t req_id, const struct resolve_ask *ask)
 		(void)snprintf(
 		    name, sizeof(name), "mx%u.example.com", w.answers);
 		rr[0].host = name;
+	}
+	if (ask->type == DNS_MX && w.mx == MX_MANY) {
+		a.rrs = many;
+		a.rrs_len = VERDICT_HOSTS_MAX + 2;
+		for (size_t i = 0; i < a.rrs_len; i++) {
+			(void)snprintf(names[i], sizeof(names[i]),
+			    "m%zu.example.com", a.rrs_len - i);
+			many[i] = (struct dns_rr){ .host = names[i],
+				.preference = (uint16_t)(a.rrs_len - i) };
+		}
 	}
 	if (ask->type == DNS_MX && w.mx == MX_EQUAL) {
 		rr[1].preference = rr[0].preference;
@@ -1191,6 +1205,27 @@ slow_hosts_without_end(void **state)
 	assert_int_equal(w.states[DEST_DOWN], 1);
 }
 
+/* Of more hosts than are kept the best ones are, wherever they stand. */
+static void
+more_hosts_than_are_kept(void **state)
+{
+	char routes[80];
+
+	(void)state;
+	w.mx = MX_MANY;
+	deliver_one();
+	assert_string_equal(w.host, "m1.example.com");
+	close_dest();
+	until(w.releases == 1);
+	/* and of what a route's host leads to */
+	(void)snprintf(routes, sizeof(routes),
+	    "[example.com]\nhosts = r1.example.com:%u\n", w.port);
+	w.host[0] = '\0';
+	reload("", routes);
+	deliver_one();
+	assert_string_equal(w.host, "m1.example.com");
+}
+
 /* RFC 7504: the whole domain's mail fails when all its hosts say so. */
 static void
 a_host_that_never_takes_mail(void **state)
@@ -1717,6 +1752,7 @@ main(void)
 		T(failed_tls_outweighs_an_outage),
 		T(slow_hosts_and_short_facts),
 		T(slow_hosts_without_end),
+		T(more_hosts_than_are_kept),
 		T(a_host_that_never_takes_mail),
 		T(a_policy_and_a_521_in_clear_text),
 		T(an_address_of_our_own),
