@@ -19,7 +19,8 @@ ask(struct work *w, enum config_verb verb, uint64_t number, const char *kin,
 		.num = (uint64_t)verb | number << 8,
 		.args = { kin, name, pairs, who } };
 
-	if (!api_fits(w, kin) || !api_fits(w, name) || !api_fits(w, pairs) ||
+	if (!api_fits(w, kin) || !api_fits(w, name) ||
+	    (verb != CONFIG_IMPORT && !api_fits(w, pairs)) ||
 	    !api_fits(w, who) || !api_want_ask(w))
 		return;
 	/* a commit reads and checks the whole set */
@@ -85,11 +86,31 @@ put_pairs(json_t *keys, struct buf *out)
 	return buf_put(out, "", 1) == 0;
 }
 
+/* {"text": T, "part": N, "last": BOOL}: a part of an import. */
+static void
+import(struct work *w, json_t *doc, const char *who)
+{
+	const char *text = text_of(doc, "text", NULL);
+	json_t *part = json_object_get(doc, "part");
+	bool last = json_is_true(json_object_get(doc, "last"));
+
+	if (text == NULL || strlen(text) > ADM_TEXT_MAX || who == NULL ||
+	    !json_is_integer(part) || json_integer_value(part) < 0 ||
+	    json_integer_value(part) > 100000)
+		(void)api_bad(w,
+		    "import wants {\"text\" of at most 61440 bytes, "
+		    "\"part\": a number from 0, \"last\", \"who\"}");
+	else
+		ask(w, CONFIG_IMPORT,
+		    (uint64_t)json_integer_value(part) << 1 | last, w->param,
+		    "", text, who);
+}
+
 void
 config_post(struct work *w)
 {
 	static const char *const known[] = { "verb", "name", "keys", "who",
-		NULL };
+		"text", "part", "last", NULL };
 	static const struct {
 		const char *word;
 		enum config_verb verb;
@@ -110,8 +131,10 @@ config_post(struct work *w)
 	for (i = 0; verb != NULL && i < n; i++)
 		if (strcmp(words[i].word, verb) == 0)
 			break;
-	if (verb == NULL || i == n)
-		(void)api_bad(w, "verb is new, edit, delete or clear");
+	if (verb != NULL && strcmp(verb, "import") == 0)
+		import(w, doc, who);
+	else if (verb == NULL || i == n)
+		(void)api_bad(w, "verb is new, edit, delete, clear or import");
 	else if (name == NULL || who == NULL ||
 	    (keys != NULL && !json_is_object(keys)))
 		(void)api_bad(w,

@@ -123,7 +123,7 @@ static const struct opt commit_opts[] = {
 
 #define CONFIG_ARGS                                                        \
 	"[list | show NAME | new NAME K=V... | edit NAME K=V... | delete " \
-	"NAME | clear]"
+	"NAME | clear | import FILE | export [FILE]]"
 #define CONFIG_HELP                                                           \
 	"Nothing is in force before commit. K= takes a key away, so that "    \
 	"its\n"                                                               \
@@ -233,13 +233,18 @@ const struct command ctl_commands[] = {
 	    "The entries of destinations.conf, as staged. NAME is a domain,\n"
 	    "a partial one (.example.com), an MX site (mx:*.example.com) or "
 	    "DEFAULT;\n"
-	    "default K=V... edits the latter. " CONFIG_HELP,
+	    "default K=V... edits the latter. import replaces the table by "
+	    "one of the\n"
+	    "other gateway's format (- is stdin) and tells what became of "
+	    "each line;\n"
+	    "export writes that format. " CONFIG_HELP,
 	    "  posternctl destconfig list\n"
 	    "  posternctl destconfig new bank.example tls=required-verify "
 	    "max_connections=20\n"
 	    "  posternctl destconfig edit bank.example tls= until=2027-01-31 "
 	    "ticket='CHG 7'\n"
-	    "  posternctl destconfig default recipient_limit=1000/60m\n",
+	    "  posternctl destconfig default recipient_limit=1000/60m\n"
+	    "  posternctl destconfig import table.txt\n",
 	    0, 32, NULL, cmd_config },
 	{ "smtproutes", CONFIG_ARGS, "routes: next hops instead of MX",
 	    "The entries of routes.conf, as staged. NAME is a domain, a "

@@ -5,6 +5,7 @@
  * One engine for every table: the command's name is the table's. Nothing is in
  * force before commit.
  */
+#include "ctl/config.h"
 #include "ctl/ctl.h"
 #include "ctl/show.h"
 
@@ -15,8 +16,8 @@
 #include <unistd.h>
 
 /* Who is at the keyboard; for the record, not for a right. */
-static const char *
-who(void)
+const char *
+config_who(void)
 {
 	const char *sudo = getenv("SUDO_USER");
 	const struct passwd *pw;
@@ -50,6 +51,19 @@ show_entry(FILE *out, const json_t *entry)
 		free(value);
 	}
 	free(name);
+}
+
+int
+config_list(
+    struct ctl *ctl, const char *kin, const char *after, json_t **ret_doc)
+{
+	char *word = ctl_escape(after), path[2048];
+
+	(void)snprintf(path, sizeof(path), "/v1/config/%s?limit=1000%s%.1500s",
+	    kin, after[0] != '\0' ? "&after=" : "",
+	    word == NULL || after[0] == '\0' ? "" : word);
+	free(word);
+	return ctl_ask(ctl, "GET", path, NULL, ret_doc);
 }
 
 static int
@@ -134,7 +148,7 @@ config_edit(struct ctl *ctl, const char *kin, const char *verb,
     const char *name, json_t *keys, json_t **ret_doc)
 {
 	json_t *body = json_pack("{s:s, s:s, s:o, s:s}", "verb", verb, "name",
-	    name, "keys", keys, "who", who());
+	    name, "keys", keys, "who", config_who());
 	char path[128];
 
 	*ret_doc = NULL;
@@ -185,6 +199,10 @@ cmd_config(struct ctl *ctl, const struct args *a)
 		return list(ctl, kin);
 	if (strcmp(verb, "clear") == 0 && a->n_pos == 1)
 		return change(ctl, kin, verb, "", json_object());
+	if (strcmp(verb, "import") == 0 && a->n_pos == 2)
+		return config_import(ctl, kin, name);
+	if (strcmp(verb, "export") == 0)
+		return config_export(ctl, kin, name);
 	if (strcmp(verb, "show") == 0 && a->n_pos == 2)
 		return show(ctl, kin, name);
 	if (strcmp(verb, "delete") == 0 && a->n_pos == 2)
@@ -198,7 +216,8 @@ cmd_config(struct ctl *ctl, const struct args *a)
 	    name == NULL)
 		return usage(ctl, kin,
 		    "wanted list, show NAME, new NAME key=value ..., edit NAME "
-		    "key=value ..., delete NAME or clear; see --help");
+		    "key=value ..., delete NAME, clear, import FILE or export "
+		    "[FILE]; see --help");
 	keys = keys_of(ctl, a, 2);
 	return keys == NULL ? CTL_USAGE : change(ctl, kin, verb, name, keys);
 }
@@ -337,13 +356,13 @@ cmd_commit(struct ctl *ctl, const struct args *a)
 
 	return committed(ctl, "/v1/commit",
 	    json_pack("{s:s, s:s}", "message", message == NULL ? "" : message,
-		"who", who()));
+		"who", config_who()));
 }
 
 int
 cmd_rollbackconfig(struct ctl *ctl, const struct args *a)
 {
-	json_t *body = json_pack("{s:s}", "who", who());
+	json_t *body = json_pack("{s:s}", "who", config_who());
 	char *end;
 	long long n;
 
@@ -365,7 +384,7 @@ cmd_clearchanges(struct ctl *ctl, const struct args *a)
 {
 	json_t *doc;
 	int code = ctl_ask_show(ctl, "POST", "/v1/clearchanges",
-	    json_pack("{s:s}", "who", who()), &doc);
+	    json_pack("{s:s}", "who", config_who()), &doc);
 
 	(void)a;
 	if (doc != NULL)

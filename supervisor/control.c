@@ -343,7 +343,7 @@ static const struct ipc_rule rules[] = {
 	{ CTL_CONNECT_ASK,  13,  4096, WHEN_DELIVER,  0,    permits_on_connect_ask },
 	{ CTL_PERMIT_ASK,   8,   8192, WHEN_SMTPD,    0,    permits_on_ask },
 	{ CTL_PERMIT_FREE,  8,   8,    WHEN_DELIVER | WHEN_SMTPD, 0, permits_on_free },
-	{ ADM_CALL,         18,  4608, WHEN_ADMIN,    0,    on_adm_call },
+	{ ADM_CALL,         18,  4608 + ADM_TEXT_MAX, WHEN_ADMIN,    0,    on_adm_call },
 };
 /* clang-format on */
 

@@ -77,6 +77,15 @@ staging_drop(struct staging *s)
 	(void)uv_timer_stop(&s->timer);
 }
 
+void
+staging_import_drop(struct staging *s)
+{
+	if (s->import.text != NULL)
+		buf_done(s->import.text);
+	free(s->import.text);
+	memset(&s->import, 0, sizeof(s->import));
+}
+
 static int
 open_tables(
     const struct conf_tables *t, struct conf_edit **out, char *why, size_t len)
@@ -202,6 +211,7 @@ void
 staging_forget(struct node *n)
 {
 	staging_drop(n->staging);
+	staging_import_drop(n->staging);
 	save(n);
 }
 
@@ -287,6 +297,7 @@ staging_close(struct node *n)
 	if (uv_is_active((uv_handle_t *)&s->timer))
 		save(n);
 	staging_drop(s);
+	staging_import_drop(s);
 	if (s->history_fd >= 0)
 		(void)close(s->history_fd);
 	/* the timer is in the loop to the end: s stays with it */

@@ -10,6 +10,7 @@
 #include <stddef.h>
 #include <uv.h>
 
+struct buf;
 struct json;
 struct node;
 
@@ -22,6 +23,13 @@ struct staging {
 	char base_version[CONF_VERSION];
 	char who[CONF_WHO_MAX + 1];    /* who began */
 	char others[CONF_WHO_MAX + 1]; /* the last other one who edited */
+
+	struct {
+		struct buf *text; /* the parts so far, or NULL */
+		const struct staging_kin *kin;
+		uint64_t next; /* part */
+		char who[CONF_WHO_MAX + 1];
+	} import;
 };
 
 /* A command and the table it edits; prefix: what section names begin with. */
@@ -34,6 +42,7 @@ const struct staging_kin *staging_kin(const char *name);
 const struct staging_kin *staging_kin_of(enum conf_table table);
 
 void staging_drop(struct staging *s);
+void staging_import_drop(struct staging *s);
 int staging_begin(struct node *n, char *why, size_t len);
 int staging_tables(const struct staging *s, struct conf_tables *ret);
 void staging_touched(struct node *n, const char *who);

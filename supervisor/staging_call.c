@@ -193,8 +193,9 @@ can_edit(struct call *c)
 	return r < 0 ? 409 : 0;
 }
 
+/* An edit was made; the answer, but for its end. */
 static int
-done(struct call *c, const char *entry)
+done_begin(struct call *c, const char *entry)
 {
 	staging_touched(c->n, c->args[3]);
 	json_put_obj(&c->j, NULL);
@@ -202,8 +203,16 @@ done(struct call *c, const char *entry)
 	/* whose edits a commit would take besides the caller's */
 	json_put_str(&c->j, "others",
 	    strcmp(c->s->who, c->args[3]) != 0 ? c->s->who : c->s->others);
-	json_put_end_obj(&c->j);
 	return 0;
+}
+
+static int
+done(struct call *c, const char *entry)
+{
+	int code = done_begin(c, entry);
+
+	json_put_end_obj(&c->j);
+	return code;
 }
 
 static int
@@ -274,6 +283,93 @@ do_clear(struct call *c)
 		    strcmp(conf_edit_at(e, i), "DEFAULT") != 0)
 			(void)conf_edit_remove(e, conf_edit_at(e, i));
 	return code == 0 ? done(c, "") : code;
+}
+
+/* The next part of a text. false: another import is under way, or no memory. */
+static bool
+take_part(struct call *c)
+{
+	struct staging *s = c->s;
+	uint64_t part = c->number >> 1;
+
+	if (part == 0) {
+		staging_import_drop(s);
+		s->import.text = calloc(1, sizeof(*s->import.text));
+		if (s->import.text == NULL)
+			return false;
+		buf_init(s->import.text, CONF_EDIT_MAX);
+		s->import.kin = c->kin;
+		(void)snprintf(
+		    s->import.who, sizeof(s->import.who), "%s", c->args[3]);
+	}
+	if (s->import.text == NULL || s->import.kin != c->kin ||
+	    s->import.next != part ||
+	    strncmp(s->import.who, c->args[3], CONF_WHO_MAX) != 0)
+		return false;
+	s->import.next++;
+	return buf_puts(s->import.text, c->args[ADM_TEXT_ARG]) == 0;
+}
+
+static int
+import_text(struct call *c)
+{
+	size_t len = buf_len(c->s->import.text);
+	const char *text =
+	    len > 0 ? (const char *)buf_data(c->s->import.text) : "";
+	struct conf_edit *want = NULL;
+	struct conf_merged m;
+	char why[120] = "";
+	int code, r;
+
+	/* the environment is for those who can write the files */
+	if (memmem(text, len, "${", 2) != NULL)
+		return refuse(c, 400,
+		    "found '${', which only a file edited by hand may have");
+	r = conf_edit_new(c->kin->table, text, len, why, sizeof(why), &want);
+	if (r < 0)
+		return refuse(c, r == PE_SYNTAX ? 400 : 503, "%s",
+		    r == PE_SYNTAX ? why : err_str(r));
+	r = conf_edit_merge(c->s->edit[c->kin->table], want, &m);
+	conf_edit_free(want);
+	if (r < 0) {
+		/* half of it is no edit that anybody made */
+		staging_forget(c->n);
+		return refuse(
+		    c, 503, "%s: nothing is staged any more", err_str(r));
+	}
+	code = done_begin(c, "");
+	json_put_uint(&c->j, "added", m.added);
+	json_put_uint(&c->j, "changed", m.changed);
+	json_put_uint(&c->j, "removed", m.removed);
+	json_put_uint(&c->j, "same", m.same);
+	json_put_end_obj(&c->j);
+	return code;
+}
+
+static int
+do_import(struct call *c)
+{
+	int code = can_edit(c);
+
+	if (code != 0)
+		return code;
+	if (!take_part(c)) {
+		staging_import_drop(c->s);
+		return refuse(c, 409,
+		    "the parts are not in order, or are too many: is another "
+		    "import under way? Begin again");
+	}
+	if ((c->number & 1) == 0) {
+		json_put_obj(&c->j, NULL);
+		json_put_uint(&c->j, "received", buf_len(c->s->import.text));
+		json_put_end_obj(&c->j);
+		return 0;
+	}
+	code = staging_begin(c->n, c->why, c->why_len);
+	if (code == 0)
+		code = import_text(c);
+	staging_import_drop(c->s);
+	return code;
 }
 
 /* ---- comparing ---------------------------------------------------------------- */
@@ -567,6 +663,7 @@ static const struct {
 	[CONFIG_DISCARD] = { do_discard, false, false },
 	[CONFIG_ROLLBACK] = { do_rollback, false, false },
 	[CONFIG_HISTORY] = { do_history, false, false },
+	[CONFIG_IMPORT] = { do_import, true, false },
 };
 
 int

@@ -612,6 +612,44 @@ conf_edit_add(struct conf_edit *e, const char *name)
 }
 
 int
+conf_edit_copy(
+    struct conf_edit *e, const struct conf_edit *from, const char *name)
+{
+	const struct piece *src = find(from, name);
+	struct conf_ini ini = { 0 };
+	struct piece *p;
+	struct buf body;
+	size_t at, end;
+	int r;
+
+	if (src == NULL)
+		return PE_NOT_FOUND;
+	r = conf_edit_add(e, name);
+	if (r == 0)
+		r = parse_piece(src, &ini);
+	if (r < 0)
+		return r;
+	p = find(e, name);
+	/* what stands above the header stays there */
+	at = line_end(src->text, src->len, ini.v[0].name_off);
+	buf_init(&body, CONF_EDIT_MAX);
+	/* without the blank lines before the next one: add has made its own */
+	for (end = src->len; end > at && strchr(" \t\r\n", src->text[end - 1]);)
+		end--;
+	r = buf_put(&body, src->text + at, end - at);
+	if (r == 0 && end > at)
+		r = buf_puts(&body, e->eol);
+	/* there may be a blank line before the header, or behind it */
+	at = line_end(p->text, p->len,
+	    (size_t)((char *)memchr(p->text, '[', p->len) - p->text));
+	if (r == 0)
+		r = splice(p, at, p->len, &body);
+	buf_done(&body);
+	conf_ini_done(&ini);
+	return r;
+}
+
+int
 conf_edit_set(struct conf_edit *e, const char *name, const char *key,
     const char *value, char *why, size_t why_len)
 {

@@ -60,6 +60,20 @@ int conf_edit_keys(
  */
 int conf_edit_set(struct conf_edit *edit, const char *name, const char *key,
     const char *value, char *why, size_t why_len);
+/*
+ * Make e's sections those of want: what is on both sides keeps its place and
+ * its comments, and only keys that differ are written; what is new comes at the
+ * end; the rest goes. Costs the sections of both, once. 0, PE_FULL, -ENOMEM;
+ * after an error e is neither.
+ */
+struct conf_merged {
+	size_t added, changed, removed, same;
+};
+int conf_edit_merge(
+    struct conf_edit *e, const struct conf_edit *want, struct conf_merged *ret);
+/* Make a section that is not there, with the text that it has in from. */
+int conf_edit_copy(
+    struct conf_edit *e, const struct conf_edit *from, const char *name);
 /* Would the reader take this key and value in such a section? PE_SYNTAX and
  * what was found and wanted; rules between keys are not looked at. */
 int conf_edit_check(enum conf_table table, const char *name, const char *key,

@@ -29,7 +29,9 @@ adm_call_decode(struct ipc_rd *r, struct adm_call *ret)
 	ret->op = (enum adm_op)ipc_rd_enum(r, ADM_OP_COUNT - 1);
 	ret->num = ipc_rd_u64(r);
 	for (i = 0; i < ADM_ARGS; i++)
-		ret->args[i] = ipc_rd_str(r, ADM_ARG_MAX);
+		ret->args[i] = ipc_rd_str(r,
+		    ret->op == ADM_CONFIG && i == ADM_TEXT_ARG ? ADM_TEXT_MAX
+							       : ADM_ARG_MAX);
 	return ipc_rd_end(r);
 }
 

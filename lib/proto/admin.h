@@ -20,7 +20,13 @@ enum {
 	ADM_END,       /* owner -> admin */
 };
 
-enum { ADM_ARGS = 4, ADM_ARG_MAX = 1024, ADM_PIECE_MAX = 64 * 1024 };
+enum {
+	ADM_ARGS = 4,
+	ADM_ARG_MAX = 1024,
+	ADM_TEXT_ARG = 2,	  /* of ADM_CONFIG this one may be longer: */
+	ADM_TEXT_MAX = 60 * 1024, /* a part of a text to import */
+	ADM_PIECE_MAX = 64 * 1024,
+};
 
 enum adm_op {
 	ADM_METRICS,	    /* everyone; payload of DATA: metrics_encode() */
@@ -70,6 +76,9 @@ enum config_verb {
 	CONFIG_DISCARD,	 /* what is staged */
 	CONFIG_ROLLBACK, /* number revision, 0: the one before */
 	CONFIG_HISTORY,
+	CONFIG_IMPORT, /* arg0, arg2 a part of a table's text, number: 1 when it
+			* is the last | which part, from 0, << 1. The table
+			* becomes this text's sections, as one edit */
 	CONFIG_VERBS
 };
 #define CONFIG_PAIR_END '\x1e'

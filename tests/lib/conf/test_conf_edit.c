@@ -145,6 +145,56 @@ test_rows(void **state)
 	}
 }
 
+/* ---- a table becomes another ---------------------------------------------- */
+
+static void
+test_merge(void **state)
+{
+	static const struct {
+		const char *in, *want_in, *want;
+		struct conf_merged m;
+	} rows[] = {
+		{ "", "[a.example]\nx = 1\n", "[a.example]\nx = 1\n",
+		    { 1, 0, 0, 0 } },
+		{ "# keep\n[a.example]\n# why\nx  =  1\ny = 2\n\n[b.example]\n"
+		  "z = 1\n",
+		    "[c.example]\nx = 3\n\n[a.example]\nx = 1\nv = 4",
+		    "# keep\n[a.example]\n# why\nx  =  1\nv = 4\n\n\n"
+		    "[c.example]\nx = 3\n",
+		    { 1, 1, 1, 0 } },
+		{ "[a.example]\nx   = 1\n", "[a.example]\nx = 1\n",
+		    "[a.example]\nx   = 1\n", { 0, 0, 0, 1 } },
+		{ "[a.example]\nx = 1\n# end\n", "", "", { 0, 0, 1, 0 } },
+	};
+	struct conf_edit *e, *with;
+	struct conf_merged m;
+	char *text;
+	size_t i;
+
+	(void)state;
+	for (i = 0; i < sizeof(rows) / sizeof(rows[0]); i++) {
+		e = open_text(rows[i].in);
+		with = open_text(rows[i].want_in);
+		assert_int_equal(conf_edit_merge(e, with, &m), 0);
+		text = text_of(e);
+		assert_string_equal(text, rows[i].want);
+		assert_memory_equal(&m, &rows[i].m, sizeof(m));
+		free(text);
+		conf_edit_free(e);
+		conf_edit_free(with);
+	}
+	/* one that was removed before comes back with its new text only */
+	e = open_text("[a.example]\nx = 1\n\n[b.example]\ny = 1\n");
+	with = open_text("[a.example]\nz = 2\n\n[b.example]\ny = 1\n");
+	assert_int_equal(conf_edit_remove(e, "a.example"), 0);
+	assert_int_equal(conf_edit_merge(e, with, &m), 0);
+	text = text_of(e);
+	assert_string_equal(text, "[a.example]\nz = 2\n\n[b.example]\ny = 1\n");
+	free(text);
+	conf_edit_free(e);
+	conf_edit_free(with);
+}
+
 static void
 test_refused(void **state)
 {
@@ -478,6 +528,7 @@ main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(test_rows),
+		cmocka_unit_test(test_merge),
 		cmocka_unit_test(test_refused),
 		cmocka_unit_test(test_names),
 		cmocka_unit_test(test_property),

@@ -1,0 +1,26 @@
+/*
+ * config.h - what the commands of settings tables share.
+ */
+#ifndef POSTERN_CTL_CONFIG_H
+#define POSTERN_CTL_CONFIG_H
+
+#include <jansson.h>
+
+struct ctl;
+
+/* Who is at the keyboard; for the record, not for a right. */
+const char *config_who(void);
+
+/* Up to 1000 entries behind one of that name ("": from the first). CTL_DONE and
+ * the caller's document, or what ctl_ask() printed. */
+int config_list(
+    struct ctl *ctl, const char *kin, const char *after, json_t **ret_doc);
+
+/*
+ * config_file.c: a whole table from a file, and to one; "-" and NULL are the
+ * streams. destconfig speaks the other gateway's format, the others ours.
+ */
+int config_import(struct ctl *ctl, const char *kin, const char *file);
+int config_export(struct ctl *ctl, const char *kin, const char *file);
+
+#endif
