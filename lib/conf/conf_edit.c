@@ -643,7 +643,7 @@ conf_edit_copy(
 	at = line_end(p->text, p->len,
 	    (size_t)((char *)memchr(p->text, '[', p->len) - p->text));
 	if (r == 0)
-		r = splice(p, at, p->len, &body);
+		r = splice(p, at, at, &body);
 	buf_done(&body);
 	conf_ini_done(&ini);
 	return r;
