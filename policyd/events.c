@@ -9,7 +9,11 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "lib/base/clock.h"
 #include "lib/log/log.h"
+
+/* How long an alert speaks of it. */
+enum { SAVE_ALERT_MS = 15 * 60 * 1000 };
 
 static void
 say_fetched(const struct policy_event *ev, const struct log_fields *f)
@@ -63,6 +67,31 @@ on_fetch(
 }
 
 static void
+note_save_failed(struct app *app, const char *text)
+{
+	struct save_failed *f = &app->save_failed;
+
+	f->ever = true;
+	f->at_ms = clock_mono_ms();
+	(void)snprintf(f->text, sizeof(f->text), "%s", text);
+}
+
+const char *
+app_save_alert(const struct app *app, int64_t mono_ms, char *buf, size_t len)
+{
+	const struct save_failed *f = &app->save_failed;
+
+	buf[0] = '\0';
+	if (f->ever && mono_ms - f->at_ms < SAVE_ALERT_MS)
+		(void)snprintf(buf, len,
+		    "MTA-STS policies could not be stored within the last %d "
+		    "minutes (%s): memory holds them until the process stops; "
+		    "when the store is full: [mta-sts] max_policies",
+		    SAVE_ALERT_MS / 60000, f->text);
+	return buf;
+}
+
+static void
 on_rare(
     struct app *app, const struct policy_event *ev, const struct log_fields *f)
 {
@@ -98,6 +127,7 @@ on_rare(
 		break;
 	case EVENT_SAVE_FAILED:
 		app->n.save_failures++;
+		note_save_failed(app, ev->text);
 		log_event(LOG_WARNING, "sts_save_failed", f,
 		    "MTA-STS policy for the domain (%s) could not be stored: "
 		    "%s",

@@ -11,6 +11,7 @@
 #include <unistd.h>
 
 #include "lib/base/buf.h"
+#include "lib/base/clock.h"
 #include "lib/base/err.h"
 #include "lib/ipc/chan.h"
 #include "lib/json/json.h"
@@ -161,15 +162,18 @@ metrics(struct app *app, struct buf *doc)
 	return w.err;
 }
 
-/* What keeps mail waiting, and only the operator can mend; NULL without. */
+/* What only the operator can mend; NULL without. What keeps mail waiting comes
+ * first. */
 static const char *
-alert(const struct app *app)
+alert(const struct app *app, char *buf, size_t len)
 {
-	if (sts_fetcher_can(app->fetcher))
-		return NULL;
-	return "no CA certificates: no MTA-STS policy can be fetched, and mail "
-	       "to domains that announce one waits: [mta-sts] ca_file or "
-	       "[trust] ca_file";
+	if (!sts_fetcher_can(app->fetcher))
+		return "no CA certificates: no MTA-STS policy can be fetched, "
+		       "and mail to domains that announce one waits: "
+		       "[mta-sts] ca_file or [trust] ca_file";
+	if (app_save_alert(app, clock_mono_ms(), buf, len)[0] != '\0')
+		return buf;
+	return NULL;
 }
 
 static int
@@ -177,6 +181,7 @@ status(struct app *app, struct buf *doc)
 {
 	struct policy_stats ps;
 	struct store_stats ss;
+	char text[256];
 	struct json j;
 
 	policy_stats(app->policy, &ps);
@@ -194,7 +199,7 @@ status(struct app *app, struct buf *doc)
 	json_put_uint(&j, "fetching", ps.fetching);
 	json_put_uint(&j, "waiting", ps.waiting);
 	json_put_uint(&j, "known_domains", ps.entries);
-	json_put_str(&j, "alert", alert(app));
+	json_put_str(&j, "alert", alert(app, text, sizeof(text)));
 	json_put_bool(&j, "resolver",
 	    app->resolver.chan != NULL && ipc_chan_is_up(app->resolver.chan));
 	json_put_end_obj(&j);

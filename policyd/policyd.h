@@ -55,6 +55,13 @@ struct counters {
 	uint64_t fetches[STS_FETCH_WHY_COUNT];
 };
 
+/* The last policy that could not be stored. */
+struct save_failed {
+	bool ever;
+	int64_t at_ms;
+	char text[64];
+};
+
 struct app {
 	struct child *child;
 	struct policy_clock clock;
@@ -68,6 +75,7 @@ struct app {
 	uv_timer_t tick, drain;
 	bool started;
 	struct counters n;
+	struct save_failed save_failed;
 	size_t n_early; /* channels that came before start() */
 	struct early_peer early[EARLY_PEERS_MAX];
 };
@@ -132,7 +140,11 @@ bool check_keep_take(struct app *app, const char *domain, const char *id,
     discover_fetch_cb *cb, void *arg);
 void check_keep_done(void);
 
-/* events.c: what happened, into the log and the counters. */
+/* ---- events.c: what happened, into the log and the counters ---- */
+
 void app_event(void *arg, const struct policy_event *ev);
+/* "": policies have been stored well for a while. Returns buf. */
+const char *app_save_alert(
+    const struct app *app, int64_t mono_ms, char *buf, size_t len);
 
 #endif
