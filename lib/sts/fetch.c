@@ -215,8 +215,10 @@ on_curl_timer(CURLM *multi, long timeout_ms, void *arg)
 	if (timeout_ms < 0)
 		(void)uv_timer_stop(&f->timer);
 	else
-		(void)uv_timer_start(
-		    &f->timer, on_timeout, (uint64_t)timeout_ms, 0);
+		/* 0 would run again in the turn that on_timeout() is in, and
+		 * again while curl says so, before any socket is looked at */
+		(void)uv_timer_start(&f->timer, on_timeout,
+		    timeout_ms > 0 ? (uint64_t)timeout_ms : 1, 0);
 	return 0;
 }
 
