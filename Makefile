@@ -30,6 +30,16 @@ endif
 # Warnings are errors in a checkout of ours, not for packagers.
 WERROR ?= $(if $(wildcard .git),yes,no)
 
+# In-process validation of DNSSEC ([resolver] dnssec = validate): UNBOUND=no
+# builds without it, and then the setting is refused.
+# (Asking the compiler: libunbound.pc wants what is needed to link statically.)
+ifndef UNBOUND
+UNBOUND := $(if $(shell $(CC) -E -include unbound-event.h -xc /dev/null 2>/dev/null),yes,no)
+endif
+ifeq ($(filter yes no,$(UNBOUND)),)
+$(error UNBOUND=$(UNBOUND): wanted yes or no)
+endif
+
 PKGS := openssl libuv libcares libcurl lmdb jansson libidn2 libmicrohttpd
 PKG_CFLAGS := $(shell pkg-config --cflags $(PKGS) 2>/dev/null)
 LIBS_base     := $(shell pkg-config --libs libuv libidn2 2>/dev/null)
@@ -72,7 +82,8 @@ WARN := $(filter-out -Wconversion,$(WARN))
 endif
 
 ALL_CFLAGS := -std=gnu11 -D_GNU_SOURCE -DPOSTERN_VERSION='"$(VERSION)"' -I. \
-	$(WARN) $(CFLAGS) $(HARDEN) $(MFLAGS) $(PKG_CFLAGS)
+	$(WARN) $(CFLAGS) $(HARDEN) $(MFLAGS) $(PKG_CFLAGS) \
+	$(if $(filter yes,$(UNBOUND)),-DPOSTERN_UNBOUND)
 # V=1 shows the commands.
 V ?= 0
 Q := $(if $(filter 0,$(V)),@)
@@ -97,7 +108,8 @@ XLIBS_ctl        := $(LIBS_json) $(LIBS_curl) $(LIBS_tls) \
 	$(shell pkg-config --libs libcares 2>/dev/null)
 XLIBS_smtpd      := $(LIBS_tls) -lcrypt -lpthread
 XLIBS_queue      := $(shell pkg-config --libs lmdb 2>/dev/null) -lpthread
-XLIBS_resolver   := $(shell pkg-config --libs libcares 2>/dev/null)
+XLIBS_resolver   := $(shell pkg-config --libs libcares 2>/dev/null) \
+	$(if $(filter yes,$(UNBOUND)),-lunbound)
 XLIBS_policyd    := $(LIBS_curl) $(LIBS_tls) $(shell pkg-config --libs lmdb 2>/dev/null) \
 	-lpthread
 XLIBS_deliver    := $(LIBS_tls)
@@ -118,12 +130,22 @@ FUZZ  := $(patsubst tests/fuzz/%.c,$(B)/fuzz/%,$(wildcard tests/fuzz/fuzz_*.c))
 .DELETE_ON_ERROR:
 .SUFFIXES:
 .SECONDARY:
-.PHONY: all build tools deps check check-run unit e2e demo run bench crash soak bounds fuzz lint \
+.PHONY: FORCE all build tools deps check check-run unit e2e demo run bench crash soak bounds fuzz lint \
 	format install clean compile_commands.json version
 
 all: build
 build: $(PROGS) tools
 tools: $(if $(filter fuzz,$(MODE)),,$(TOOLS))
+
+# What depends on the option is made anew when it changes.
+OPTION := $(B)/option-unbound
+$(OPTION): FORCE
+	@mkdir -p $(@D)
+	@echo $(UNBOUND) | cmp -s - $@ || echo $(UNBOUND) > $@
+FORCE:
+$(B)/lib/conf/conf_take.o $(B)/resolver/validate.o $(B)/resolver/ub_loop.o \
+	$(B)/tests/resolver/test_validate $(B)/tests/lib/conf/test_conf_load \
+	$(B)/tests/lib/conf/test_conf_blob: $(OPTION)
 
 $(B)/%.o: %.c
 	@mkdir -p $(@D)
@@ -238,7 +260,7 @@ fuzz-run: $(FUZZ)
 # each; what it says on stderr is how many warnings it did not show.
 CSRC := $(shell git ls-files '*.c' '*.h' 2>/dev/null)
 FILES ?= $(filter %.c,$(CSRC))
-LINT_FLAGS := -D_GNU_SOURCE -DPOSTERN_VERSION='""' -I.
+LINT_FLAGS := -D_GNU_SOURCE $(if $(filter yes,$(UNBOUND)),-DPOSTERN_UNBOUND) -DPOSTERN_VERSION='""' -I.
 lint:
 	@sh etc/deps.sh all
 	@clang-format --dry-run -Werror $(CSRC)

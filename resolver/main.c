@@ -20,10 +20,12 @@
  */
 
 static void
-settings_fill(struct resolver_settings *set, const struct conf_resolver *c)
+settings_fill(struct resolver_settings *set, const struct conf *conf)
 {
+	const struct conf_resolver *c = &conf->resolver;
+	const uint8_t *anchors;
 	struct resolver_server *s;
-	size_t i;
+	size_t i, len;
 
 	memset(set, 0, sizeof(*set));
 	for (i = 0; i < c->nameservers.n && i < RESOLVER_SERVERS_MAX; i++) {
@@ -49,6 +51,12 @@ settings_fill(struct resolver_settings *set, const struct conf_resolver *c)
 	set->demand = c->dnssec == CONF_DNSSEC_REQUIRE ||
 	    (c->dnssec == CONF_DNSSEC_TRUST &&
 		(c->probe_good != NULL || c->probe_bad != NULL));
+	if (c->dnssec == CONF_DNSSEC_VALIDATE)
+		/* without it the resolver does not start: none is no anchor */
+		set->anchors =
+		    conf_file(conf, c->trust_anchor, &anchors, &len) == 0
+		    ? (const char *)anchors
+		    : "";
 	(void)dns_name_normalise(
 	    c->probe_good != NULL ? c->probe_good : PROBE_DEFAULT,
 	    set->check_name);
@@ -70,7 +78,7 @@ static void
 start_probe(struct app *app, const struct conf *conf)
 {
 	const struct conf_resolver *c = &conf->resolver;
-	bool trusted = false;
+	bool trusted = c->dnssec == CONF_DNSSEC_VALIDATE;
 	size_t i;
 
 	for (i = 0; i < c->nameservers.n; i++)
@@ -94,7 +102,7 @@ on_reload(struct child *c, void *arg, const struct conf *old_conf,
 
 	(void)c;
 	(void)old_conf;
-	settings_fill(&set, &new_conf->resolver);
+	settings_fill(&set, new_conf);
 	r = resolver_configure(app->r, &set);
 	if (r < 0) {
 		log_warn("reload_failed", "resolver: %s", err_str(r));
@@ -116,7 +124,7 @@ setup(struct child *c, void *arg)
 	int r;
 
 	app->child = c;
-	settings_fill(&set, &c->conf->resolver);
+	settings_fill(&set, c->conf);
 	r = resolver_new(c->loop, &set, &app->r);
 	if (r < 0) {
 		log_warn("start_failed", "resolver: %s", err_str(r));

@@ -74,6 +74,9 @@ metrics(struct app *app, struct buf *doc)
 	    st.timeouts);
 	put(&w, "postern_dns_in_flight", "", "DNS lookups on their way",
 	    METRIC_GAUGE, st.in_flight);
+	put(&w, "postern_dns_validating", "",
+	    "DNS lookups open in libunbound, given up ones too", METRIC_GAUGE,
+	    st.validating);
 	put(&w, "postern_dns_waiting", "", "DNS lookups waiting for a place",
 	    METRIC_GAUGE, st.waiting);
 	put(&w, "postern_dns_cache_entries", "", "Answers in the DNS cache",
@@ -104,16 +107,12 @@ metrics(struct app *app, struct buf *doc)
 static const char *
 alert(const struct resolver_stats *st)
 {
-	size_t i;
-
 	if (st->closed)
 		return "DANE is configured but the resolver does not validate: "
 		       "answers without DNSSEC are not believed, and mail "
 		       "waits. Mend the resolver, or set [resolver] dnssec = "
 		       "off to go on without DANE";
-	for (i = 0; i < st->n_servers && !st->servers[i].up; i++)
-		continue;
-	if (i == st->n_servers)
+	if (st->outage)
 		return "no DNS server answers: mail waits";
 	return NULL;
 }
@@ -164,6 +163,8 @@ status(struct app *app, struct buf *doc)
 	json_put_uint(&j, "insecure", st.insecure);
 	json_put_uint(&j, "indeterminate", st.indeterminate);
 	json_put_uint(&j, "doubted", st.doubted);
+	json_put_str(&j, "validation", st.validates ? "here" : "servers");
+	json_put_uint(&j, "validating", st.validating);
 	json_put_uint(&j, "in_flight", st.in_flight);
 	json_put_uint(&j, "waiting", st.waiting);
 	json_put_uint(&j, "cache_entries", st.cache_entries);

@@ -46,9 +46,12 @@ todo(const struct probe *p)
 {
 	struct resolver_stats st;
 
+	resolver_stats(p->r, &st);
+	if (st.validates)
+		return "Look at [resolver] trust_anchor, at the clock, and "
+		       "whether the name servers answer with signatures";
 	if (p->next == PROBE_UNREACHABLE)
 		return "It is asked again";
-	resolver_stats(p->r, &st);
 	return st.expected
 	    ? "Mail for unsigned domains waits. Mend it, or set [resolver] "
 	      "dnssec = off to go on without DANE"

@@ -8,7 +8,7 @@
  * timed out together, would fill the socket's buffer, which c-ares takes for a
  * failure of the server. All callbacks to askers come from the loop.
  *
- * What an answer is worth is decided in answer_take() only: secure needs AD
+ * What an answer is worth is decided in question_take() only: secure needs AD
  * from a trusted server on this reply and on every CNAME link before it
  * (RFC 7672, 2.1.3). An error of one server is asked of the next, except
  * "bogus": a server that validates said no, and another one that does not
@@ -30,6 +30,7 @@
 #include "lib/base/err.h"
 #include "resolver/cache.h"
 #include "resolver/upstream.h"
+#include "resolver/validate.h"
 
 enum { BURST = 64 /* queries per turn */ };
 
@@ -85,6 +86,8 @@ question_rewind(struct question *q)
 {
 	flight_forget(q->flight);
 	q->flight = NULL;
+	validation_forget(q->validation);
+	q->validation = NULL;
 	memcpy(q->target, q->name, sizeof(q->target));
 	q->links = 0;
 	q->secure = true;
@@ -137,6 +140,8 @@ question_unlink(struct question *q)
 
 	flight_forget(q->flight);
 	q->flight = NULL;
+	validation_forget(q->validation);
+	q->validation = NULL;
 	check_end(q);
 	if (q->state == Q_WAITING) {
 		TAILQ_REMOVE(&r->waiting, q, queue);
@@ -267,7 +272,7 @@ question_finish(struct question *q, const struct dns_answer *a)
 }
 
 /* Without an allocation: this must always work. */
-static void
+void
 question_fail(struct question *q)
 {
 	struct dns_answer a = {
@@ -286,10 +291,7 @@ question_fail(struct question *q)
 	question_finish(q, &a);
 }
 
-/* Keep what says most: a reply over a time-out over a network error. */
-static void note(struct question *q, enum dns_why why, uint16_t ede,
-    const char *fmt, ...) __attribute__((format(printf, 4, 5)));
-
+/* A reply says more than a time-out, that more than a network error. */
 static int
 weight(enum dns_why why)
 {
@@ -309,8 +311,9 @@ weight(enum dns_why why)
 	}
 }
 
-static void
-note(struct question *q, enum dns_why why, uint16_t ede, const char *fmt, ...)
+void
+question_note(
+    struct question *q, enum dns_why why, uint16_t ede, const char *fmt, ...)
 {
 	va_list ap;
 
@@ -327,7 +330,7 @@ void
 question_fail_as(struct question *q, enum dns_why why, const char *text)
 {
 	q->why = DNS_WHY_NONE;
-	note(q, why, DNS_EDE_NONE, "%s", text);
+	question_note(q, why, DNS_EDE_NONE, "%s", text);
 	question_fail(q);
 }
 
@@ -340,8 +343,10 @@ question_on_deadline(uv_timer_t *t)
 	while ((q = TAILQ_FIRST(&r->by_deadline)) != NULL &&
 	    q->deadline_ms <= clock_mono_ms()) {
 		if (q->state == Q_WAITING)
-			note(q, DNS_WHY_BUSY, DNS_EDE_NONE,
+			question_note(q, DNS_WHY_BUSY, DNS_EDE_NONE,
 			    "resolver busy: no place in time");
+		else if (r->va != NULL)
+			r->failed_in_row++;
 		question_fail(q);
 	}
 	arm_deadline(r);
@@ -363,8 +368,8 @@ ttl_bound(const struct resolver *r, const struct dns_answer *a, uint32_t ttl_s)
 	return (uint32_t)(ttl > max ? max : ttl);
 }
 
-static void
-answer_take(struct question *q, const struct dns_reply *reply, bool secure)
+void
+question_take(struct question *q, const struct dns_reply *reply, bool secure)
 {
 	struct dns_answer a = *reply->answer;
 
@@ -400,11 +405,12 @@ note_reply(
     struct question *q, const struct dns_reply *reply, const char *server)
 {
 	if (reply->ede == DNS_EDE_NONE)
-		note(q, reply->why, reply->ede, "%s from %s", reply->detail,
-		    server);
+		question_note(q, reply->why, reply->ede, "%s from %s",
+		    reply->detail, server);
 	else
-		note(q, reply->why, reply->ede, "%s from %s (EDE %u %s%s%s)",
-		    reply->detail, server, reply->ede, dns_ede_str(reply->ede),
+		question_note(q, reply->why, reply->ede,
+		    "%s from %s (EDE %u %s%s%s)", reply->detail, server,
+		    reply->ede, dns_ede_str(reply->ede),
 		    reply->ede_text[0] == '\0' ? "" : ": ", reply->ede_text);
 }
 
@@ -416,7 +422,7 @@ doubt(struct question *q)
 
 	check_end(q);
 	upstreams_count_doubted(us, q->server);
-	note(q, DNS_WHY_UNVALIDATED, DNS_EDE_NONE,
+	question_note(q, DNS_WHY_UNVALIDATED, DNS_EDE_NONE,
 	    "%s answers, and %s: whether the name is signed is not known",
 	    upstreams_text(us, q->server), upstreams_doubt(us, q->server));
 	q->done |= 1u << q->server;
@@ -446,7 +452,7 @@ answer_weigh(struct question *q, struct dns_reply *reply, bool secure)
 			break;
 		}
 	}
-	answer_take(q, reply, secure);
+	question_take(q, reply, secure);
 }
 
 /*
@@ -465,7 +471,7 @@ check_take(struct question *q, const struct dns_reply *reply)
 		kept = q->kept;
 		memset(&q->kept, 0, sizeof(q->kept));
 		q->check = 0;
-		answer_take(q, &kept, false);
+		question_take(q, &kept, false);
 		dns_reply_done(&kept);
 		return;
 	}
@@ -494,7 +500,7 @@ reply_take(struct question *q, struct dns_reply *reply)
 		 * stands in its way. The answer itself is never used. */
 		q->probe = false;
 		if (reply->kind != DNS_REPLY_ERROR) {
-			note(q, DNS_WHY_BOGUS, DNS_EDE_NONE,
+			question_note(q, DNS_WHY_BOGUS, DNS_EDE_NONE,
 			    "SERVFAIL from %s, validation failed", server);
 			question_fail(q);
 			return;
@@ -550,16 +556,16 @@ on_flight(void *arg, int status, const uint8_t *pkt, size_t len)
 		upstreams_count_error(us, q->server);
 		if (q->mixed)
 			upstreams_case(us, q->server, false);
-		note(q, DNS_WHY_MALFORMED, DNS_EDE_NONE,
+		question_note(q, DNS_WHY_MALFORMED, DNS_EDE_NONE,
 		    "%s repeats the question wrongly",
 		    upstreams_text(us, q->server));
 		if (!q->mixed) /* forged, or its habit: once more */
 			q->done |= 1u << q->server;
 	} else if (r == -ETIMEDOUT) {
-		note(q, DNS_WHY_TIMEOUT, DNS_EDE_NONE,
+		question_note(q, DNS_WHY_TIMEOUT, DNS_EDE_NONE,
 		    "no answer from %s in time", upstreams_text(us, q->server));
 	} else {
-		note(q, DNS_WHY_NETWORK, DNS_EDE_NONE, "%s: %s",
+		question_note(q, DNS_WHY_NETWORK, DNS_EDE_NONE, "%s: %s",
 		    upstreams_text(us, q->server), err_str(r));
 	}
 	/* a probe that failed leaves the SERVFAIL before it as the finding */
@@ -598,6 +604,10 @@ question_send(struct question *q)
 	unsigned flags;
 	int n;
 
+	if (r->va != NULL) {
+		question_validate(q);
+		return;
+	}
 	for (;;) {
 		if (!q->probe && q->check == 0)
 			q->server = server_next(q);
@@ -631,8 +641,8 @@ question_send(struct question *q)
 				q->sent_ms = clock_mono_ms();
 			return;
 		}
-		note(q, DNS_WHY_NETWORK, DNS_EDE_NONE, "cannot send to %s",
-		    upstreams_text(r->us, q->server));
+		question_note(q, DNS_WHY_NETWORK, DNS_EDE_NONE,
+		    "cannot send to %s", upstreams_text(r->us, q->server));
 		q->probe = false;
 		check_end(q);
 		q->tried |= 1u << q->server;

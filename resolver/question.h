@@ -18,6 +18,8 @@
 struct cache;
 struct flight;
 struct upstreams;
+struct validation;
+struct validator;
 
 enum { QUESTION_BUCKETS = 4096 };
 
@@ -33,6 +35,9 @@ struct question {
 	char name[DNS_NAME_SIZE];
 	uint16_t type;
 	bool no_store; /* flushed while it was asked */
+	bool fresh;    /* not to be answered by a cache of libunbound */
+	bool inside;   /* while libunbound is called */
+	bool stale;    /* it answered at once, so out of its cache */
 	int64_t deadline_ms;
 
 	/* where the chain stands */
@@ -53,6 +58,7 @@ struct question {
 	bool mixed; /* the case of the name in query (0x20) */
 	int server;
 	struct flight *flight;
+	struct validation *validation; /* instead, when r->va is there */
 	uint8_t query[DNS_QUERY_SIZE];
 	size_t query_len;
 
@@ -69,6 +75,9 @@ struct resolver {
 	uv_loop_t *loop;
 	struct resolver_settings set;
 	struct upstreams *us;
+	struct validator *va;	/* NULL unless dnssec = validate */
+	char *anchors;		/* what it was made of */
+	unsigned failed_in_row; /* validations: no answer was to be had */
 	struct cache *cache;
 	struct question_bucket open[QUESTION_BUCKETS];
 	struct questions by_deadline;
@@ -96,6 +105,24 @@ void question_rewind(struct question *q);
 
 /* Out of every table; the caller frees it. */
 void question_unlink(struct question *q);
+
+/* Keep this finding unless the one before says more. */
+void question_note(struct question *q, enum dns_why why, uint16_t ede,
+    const char *fmt, ...) __attribute__((format(printf, 4, 5)));
+
+/* Answer all who wait with what was noted; q is gone. */
+void question_fail(struct question *q);
+
+/* Take what is in the reply, which is secure or not; q may be gone. */
+void question_take(
+    struct question *q, const struct dns_reply *reply, bool secure);
+
+/* local.c: ask libunbound; q may be gone. */
+void question_validate(struct question *q);
+
+/* libunbound begins anew, and all who wait for it with it. 0, or the error of
+ * validator_new(): then the old one goes on. */
+int resolver_renew(struct resolver *r);
 
 /* Answer all who wait with this finding, whatever was noted; q is gone. */
 void question_fail_as(struct question *q, enum dns_why why, const char *text);

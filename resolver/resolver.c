@@ -13,6 +13,9 @@
 #include "lib/base/err.h"
 #include "resolver/cache.h"
 #include "resolver/upstream.h"
+#include "resolver/validate.h"
+
+enum { OUTAGE_IN_ROW = 4 /* validations without any answer */ };
 
 int
 resolver_ask(struct resolver *r, struct resolver_req *req, const char *name,
@@ -47,6 +50,8 @@ resolver_ask(struct resolver *r, struct resolver_req *req, const char *name,
 		q = question_new(r, name, type);
 	if (q == NULL)
 		return -ENOMEM;
+	if (TAILQ_EMPTY(&q->reqs))
+		q->fresh = (flags & RESOLVER_FRESH) != 0;
 	req->question = q;
 	req->cb = cb;
 	req->arg = arg;
@@ -73,39 +78,28 @@ resolver_cancel(struct resolver *r, struct resolver_req *req)
 	}
 }
 
-size_t
-resolver_flush(struct resolver *r, const char *name)
+/* Who asks the old servers starts again with the new ones. */
+static void
+questions_again(struct resolver *r)
 {
 	struct question *q;
 
-	if (name == NULL)
-		name = "";
 	TAILQ_FOREACH(q, &r->by_deadline, by_deadline) {
-		if (q->state != Q_WAITING && dns_name_under(q->name, name))
-			q->no_store = true;
+		if (q->state == Q_WAITING)
+			continue;
+		if (q->state == Q_READY)
+			TAILQ_REMOVE(&r->ready, q, queue);
+		question_rewind(q);
+		q->state = Q_WAITING;
+		TAILQ_INSERT_HEAD(&r->waiting, q, queue);
+		r->n_waiting++;
+		r->n_places--;
 	}
-	return cache_flush(r->cache, name);
+	(void)uv_timer_start(&r->soon, question_on_soon, 0, 0);
 }
 
-/* ---- life ------------------------------------------------------------------
+/* ---- libunbound ------------------------------------------------------------
  */
-
-static int
-settings_check(
-    const struct resolver_settings *in, struct resolver_settings *out)
-{
-	*out = *in;
-	if (in->n_servers == 0 || in->n_servers > RESOLVER_SERVERS_MAX ||
-	    in->tries == 0 || in->timeout_ms <= 0)
-		return -EINVAL;
-	if (in->max_queries == 0)
-		return -EINVAL;
-	if (out->max_queries > RESOLVER_IN_FLIGHT_MAX)
-		out->max_queries = RESOLVER_IN_FLIGHT_MAX;
-	if (out->max_waiting == 0)
-		out->max_waiting = RESOLVER_WAITING_MAX;
-	return 0;
-}
 
 static bool
 same_servers(
@@ -122,11 +116,119 @@ same_servers(
 	return true;
 }
 
+static bool
+same_anchors(const char *a, const char *b)
+{
+	return a == NULL || b == NULL ? a == b : strcmp(a, b) == 0;
+}
+
+/*
+ * A validator for this set: NULL when none is wanted. The old one is kept where it
+ * would be made alike, since it knows keys and delegations.
+ */
+static int
+validator_for(struct resolver *r, const struct resolver_settings *set,
+    struct validator **ret_va, char **ret_anchors)
+{
+	int e;
+
+	*ret_va = NULL;
+	*ret_anchors = NULL;
+	if (set->anchors == NULL)
+		return 0;
+	*ret_anchors = strdup(set->anchors);
+	if (*ret_anchors == NULL)
+		return -ENOMEM;
+	if (r->va != NULL && same_anchors(r->anchors, set->anchors) &&
+	    same_servers(&r->set, set) && r->set.mix_case == set->mix_case &&
+	    r->set.max_queries == set->max_queries) {
+		*ret_va = r->va;
+		return 0;
+	}
+	e = validator_new(r->loop, set, ret_va);
+	if (e < 0) {
+		free(*ret_anchors);
+		*ret_anchors = NULL;
+	}
+	return e;
+}
+
+/* Takes both. */
+static void
+validator_set(struct resolver *r, struct validator *va, char *anchors)
+{
+	if (va != r->va)
+		validator_free(r->va);
+	r->va = va;
+	free(r->anchors);
+	r->anchors = anchors;
+	r->set.anchors = anchors;
+	r->failed_in_row = 0;
+}
+
+/*
+ * libunbound has no call to forget names, and may have kept for a minute that a
+ * key above the name is no good: it begins anew.
+ */
+int
+resolver_renew(struct resolver *r)
+{
+	struct validator *va;
+	int e;
+
+	e = validator_new(r->loop, &r->set, &va);
+	if (e < 0)
+		return e;
+	questions_again(r);
+	validator_free(r->va);
+	r->va = va;
+	return 0;
+}
+
+size_t
+resolver_flush(struct resolver *r, const char *name)
+{
+	struct question *q;
+
+	if (name == NULL)
+		name = "";
+	TAILQ_FOREACH(q, &r->by_deadline, by_deadline) {
+		if (q->state != Q_WAITING && dns_name_under(q->name, name))
+			q->no_store = true;
+	}
+	if (r->va != NULL)
+		(void)resolver_renew(r); /* short of memory: it goes on */
+	return cache_flush(r->cache, name);
+}
+
+/* ---- life ------------------------------------------------------------------
+ */
+
+static int
+settings_check(
+    const struct resolver_settings *in, struct resolver_settings *out)
+{
+	*out = *in;
+	if ((in->n_servers == 0 && in->anchors == NULL) ||
+	    in->n_servers > RESOLVER_SERVERS_MAX || in->tries == 0 ||
+	    in->timeout_ms <= 0)
+		return -EINVAL;
+	if (in->max_queries == 0)
+		return -EINVAL;
+	if (out->max_queries > RESOLVER_IN_FLIGHT_MAX)
+		out->max_queries = RESOLVER_IN_FLIGHT_MAX;
+	if (out->max_waiting == 0)
+		out->max_waiting = RESOLVER_WAITING_MAX;
+	return 0;
+}
+
 int
 resolver_new(uv_loop_t *loop, const struct resolver_settings *settings,
     struct resolver **ret_resolver)
 {
 	struct resolver *r = calloc(1, sizeof(*r));
+	struct validator *va = NULL;
+	char *anchors = NULL;
 	size_t i;
 	int e;
 
@@ -143,15 +245,18 @@ resolver_new(uv_loop_t *loop, const struct resolver_settings *settings,
 		e = channel_library_init();
 	if (e == 0)
 		e = upstreams_new(loop, &r->set, &r->us);
-	if (e < 0) {
-		free(r);
-		return e;
+	if (e == 0)
+		e = validator_for(r, &r->set, &va, &anchors);
+	if (e == 0) {
+		validator_set(r, va, anchors);
+		r->cache = cache_new(r->set.cache_size);
+		e = r->cache == NULL ? -ENOMEM : 0;
 	}
-	r->cache = cache_new(r->set.cache_size);
-	if (r->cache == NULL) {
+	if (e < 0) {
+		validator_set(r, NULL, NULL);
 		upstreams_free(r->us);
 		free(r);
-		return -ENOMEM;
+		return e;
 	}
 	(void)uv_timer_init(loop, &r->deadline); /* cannot fail */
 	(void)uv_timer_init(loop, &r->soon);
@@ -165,35 +270,30 @@ int
 resolver_configure(struct resolver *r, const struct resolver_settings *settings)
 {
 	struct resolver_settings set;
-	struct upstreams *us;
-	struct question *q;
+	struct upstreams *us = NULL;
+	struct validator *va = NULL;
+	char *anchors = NULL;
 	int e;
 
 	e = settings_check(settings, &set);
 	if (e == 0)
 		e = upstreams_new(r->loop, &set, &us);
-	if (e < 0)
+	if (e == 0)
+		e = validator_for(r, &set, &va, &anchors);
+	if (e < 0) {
+		upstreams_free(us);
 		return e;
-	/* who asks the old servers starts again with the new ones */
-	TAILQ_FOREACH(q, &r->by_deadline, by_deadline) {
-		if (q->state == Q_WAITING)
-			continue;
-		if (q->state == Q_READY)
-			TAILQ_REMOVE(&r->ready, q, queue);
-		question_rewind(q);
-		q->state = Q_WAITING;
-		TAILQ_INSERT_HEAD(&r->waiting, q, queue);
-		r->n_waiting++;
-		r->n_places--;
 	}
-	if (!same_servers(&r->set, &set))
+	questions_again(r);
+	if (!same_servers(&r->set, &set) ||
+	    !same_anchors(r->anchors, set.anchors))
 		(void)cache_flush(r->cache, "");
 	cache_resize(r->cache, set.cache_size);
 	upstreams_inherit(us, r->us);
 	upstreams_free(r->us);
 	r->us = us;
 	r->set = set;
-	(void)uv_timer_start(&r->soon, question_on_soon, 0, 0);
+	validator_set(r, va, anchors);
 	return 0;
 }
 
@@ -241,10 +341,28 @@ resolver_free(struct resolver *r)
 	r->stopping = true;
 	while ((q = TAILQ_FIRST(&r->by_deadline)) != NULL)
 		question_fail_as(q, DNS_WHY_GONE, "resolver stops");
+	validator_set(r, NULL, NULL);
 	upstreams_free(r->us);
 	cache_free(r->cache);
 	uv_close((uv_handle_t *)&r->deadline, on_closed);
 	uv_close((uv_handle_t *)&r->soon, on_closed);
+}
+
+/* The servers are libunbound's: how each of them fares, it does not tell. */
+static void
+validator_stats(const struct resolver *r, struct resolver_stats *ret)
+{
+	size_t i;
+
+	ret->validates = true;
+	ret->validating = validator_open(r->va);
+	ret->outage = r->failed_in_row >= OUTAGE_IN_ROW;
+	ret->mixed = ret->expected = ret->closed = false;
+	for (i = 0; i < ret->n_servers; i++) {
+		ret->servers[i].up = !ret->outage;
+		ret->servers[i].trust_ad = false;
+		ret->servers[i].validates = "no matter";
+	}
 }
 
 void
@@ -265,6 +383,10 @@ resolver_stats(const struct resolver *r, struct resolver_stats *ret)
 	ret->expected = upstreams_expected(r->us);
 	ret->closed = upstreams_closed(r->us);
 	ret->n_servers = upstreams_count(r->us);
-	for (i = 0; i < ret->n_servers; i++)
+	for (i = 0; i < ret->n_servers; i++) {
 		upstreams_stats(r->us, (int)i, &ret->servers[i]);
+		ret->outage = (i == 0 || ret->outage) && !ret->servers[i].up;
+	}
+	if (r->va != NULL)
+		validator_stats(r, ret);
 }

@@ -37,7 +37,8 @@ struct resolver_server {
 };
 
 struct resolver_settings {
-	size_t n_servers; /* at least 1; asked in this order */
+	size_t n_servers; /* asked in this order; 0 only with anchors: from the
+			   * root down */
 	struct resolver_server servers[RESOLVER_SERVERS_MAX];
 	int64_t timeout_ms;	/* one question: all servers, tries and links */
 	uint32_t tries;		/* per server, at least 1 */
@@ -51,6 +52,8 @@ struct resolver_settings {
 	bool demand;		/* an answer without AD counts only from a
 				 * server that shows that it validates */
 	char check_name[DNS_NAME_SIZE]; /* ought to be signed; "": none */
+	const char *anchors; /* borrowed for the call: DS or DNSKEY records, one
+			      * a line. NULL: the servers validate; else we do */
 };
 
 /* borrowed for the call */
@@ -69,7 +72,8 @@ enum { RESOLVER_FRESH = 1 /* ask past the cache; the answer renews it */ };
 /*
  * Opens no file and no socket: c-ares is told everything that it would read
  * from /etc/resolv.conf, so this and resolver_configure() work in an empty root
- * directory. 0, -EINVAL (settings), -ENOMEM, -EIO (c-ares).
+ * directory. 0, -EINVAL (settings, anchors), -ENOMEM, -EIO (c-ares), PE_NOT_FOUND
+ * (anchors, and built without libunbound).
  */
 int resolver_new(uv_loop_t *loop, const struct resolver_settings *settings,
     struct resolver **ret_resolver);
@@ -140,8 +144,11 @@ struct resolver_stats {
 	uint64_t bogus, timeouts;		  /* among indeterminate */
 	uint64_t in_flight, waiting;		  /* now */
 	uint64_t cache_entries, cache_bytes, cache_evicted;
-	uint64_t doubted; /* answers not believed */
-	bool mixed;	  /* some servers validate and some do not */
+	uint64_t doubted;    /* answers not believed */
+	bool validates;	     /* this process itself does */
+	uint64_t validating; /* open in libunbound, given up ones too */
+	bool outage;	     /* nothing has been answered lately */
+	bool mixed;	     /* some servers validate and some do not */
 	bool expected; /* trusted servers ought to validate: it is demanded, or
 			   * one was seen to */
 	bool closed;   /* expected, and none is known to: answers without AD

@@ -68,7 +68,8 @@ int64_t
 upstreams_try_ms(const struct resolver_settings *settings)
 {
 	int64_t ms = settings->timeout_ms /
-	    (int64_t)(settings->tries * settings->n_servers);
+	    (int64_t)(settings->tries *
+		(settings->n_servers > 0 ? settings->n_servers : 1));
 
 	if (ms < TRY_MS_MIN)
 		return TRY_MS_MIN;

@@ -42,7 +42,7 @@ static const struct {
 	bool many;
 } plan[] = {
 	{ ROLE_QUEUE, CONF_FOR_NONE, false },
-	{ ROLE_RESOLVER, CONF_FOR_NONE, false },
+	{ ROLE_RESOLVER, CONF_FOR_RESOLVER, false },
 	{ ROLE_POLICYD, CONF_FOR_POLICYD, false },
 	{ ROLE_DELIVER, CONF_FOR_DELIVER, true },
 	{ ROLE_ADMIN, CONF_FOR_ADMIN, false },

@@ -96,7 +96,12 @@ enum conf_listener_tls {
 	CONF_LTLS_IMPLICIT  /* TLS from the first byte */
 };
 enum conf_tls_version { CONF_TLS_1_2, CONF_TLS_1_3 };
-enum conf_dnssec { CONF_DNSSEC_TRUST, CONF_DNSSEC_REQUIRE, CONF_DNSSEC_OFF };
+enum conf_dnssec {
+	CONF_DNSSEC_TRUST,
+	CONF_DNSSEC_REQUIRE,
+	CONF_DNSSEC_VALIDATE, /* we do it: no server's AD is believed */
+	CONF_DNSSEC_OFF
+};
 enum conf_trust_ad { CONF_AD_LOOPBACK, CONF_AD_YES, CONF_AD_NO };
 enum conf_log_target { CONF_LOG_STDOUT, CONF_LOG_SYSLOG, CONF_LOG_FILE };
 enum conf_on_loss { CONF_LOSS_DIVIDE, CONF_LOSS_LOCAL, CONF_LOSS_STOP };
@@ -195,11 +200,13 @@ struct conf_trust { /* [trust] */
 };
 
 struct conf_resolver {		       /* [resolver] */
-	struct conf_addrs nameservers; /* never empty */
+	struct conf_addrs nameservers; /* empty only with VALIDATE: ask from
+					* the root down */
 	enum conf_dnssec dnssec;
 	enum conf_trust_ad trust_ad;
-	int64_t timeout_ms; /* one question, all servers and tries */
-	uint32_t tries;	    /* per server */
+	const char *trust_anchor; /* for VALIDATE; contents by conf_file() */
+	int64_t timeout_ms;	  /* one question, all servers and tries */
+	uint32_t tries;		  /* per server */
 	int64_t min_ttl_s, max_ttl_s, negative_ttl_s;
 	uint64_t cache_size;	/* bytes */
 	uint32_t max_queries;	/* in flight */
@@ -553,11 +560,12 @@ int conf_load_tables(const char *dir, const struct conf_tables *tables,
 
 /* Who is entitled to which file contents. */
 enum conf_for {
-	CONF_FOR_NONE = 0,	   /* queue, resolver: settings only */
+	CONF_FOR_NONE = 0,	   /* queue: settings only */
 	CONF_FOR_SMTPD = 1 << 0,   /* listeners' certificates, keys, auth, CA */
 	CONF_FOR_DELIVER = 1 << 1, /* CA, client certificates, credentials */
 	CONF_FOR_POLICYD = 1 << 2, /* CA of policy hosts */
-	CONF_FOR_ADMIN = 1 << 3	   /* its users file and certificate */
+	CONF_FOR_ADMIN = 1 << 3,   /* its users file and certificate */
+	CONF_FOR_RESOLVER = 1 << 4 /* its trust anchor, no secret */
 };
 
 /*

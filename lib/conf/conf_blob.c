@@ -126,6 +126,9 @@ put_files(
 			    out, conf, conf->routes[i].cred->secret_file, done);
 	if ((who & CONF_FOR_POLICYD) && r == 0)
 		r = put_file(out, conf, conf->mta_sts.ca_file, done);
+	if ((who & CONF_FOR_RESOLVER) && r == 0 &&
+	    conf->resolver.dnssec == CONF_DNSSEC_VALIDATE)
+		r = put_file(out, conf, conf->resolver.trust_anchor, done);
 	if ((who & CONF_FOR_ADMIN) && r == 0)
 		r = put_file(out, conf, conf->admin.users_file, done);
 	if ((who & CONF_FOR_ADMIN) && r == 0)

@@ -458,6 +458,7 @@ conf_resolver_trusts(
     const struct conf_resolver *rs, const union conf_addr *server)
 {
 	return rs->dnssec != CONF_DNSSEC_OFF &&
+	    rs->dnssec != CONF_DNSSEC_VALIDATE &&
 	    (rs->trust_ad == CONF_AD_YES ||
 		(rs->trust_ad == CONF_AD_LOOPBACK &&
 		    conf_addr_is_loopback(server)));

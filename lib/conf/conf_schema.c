@@ -123,9 +123,11 @@ static const struct conf_key trust_keys[] = {
 
 static const struct conf_key resolver_keys[] = {
 	K(conf_resolver, nameservers, ADDRS, 53, 0, NULL, NULL,
-	    "When empty: those of /etc/resolv.conf."),
-	K(conf_resolver, dnssec, ENUM, 0, 0, "trust", "trust|require|off",
-	    "Who validates: trust: servers that trust_ad covers, and one that was seen to validate must go on; require: they must from the start, else mail waits; off: nobody, no DANE."),
+	    "When empty: those of /etc/resolv.conf; with dnssec = validate none: names are looked up from the root down."),
+	K(conf_resolver, dnssec, ENUM, 0, 0, "trust", "trust|require|validate|off",
+	    "Who validates: trust: servers that trust_ad covers, and one that was seen to validate must go on; require: they must from the start, else mail waits; validate: Postern itself, by libunbound, whatever the servers say; off: nobody, no DANE."),
+	K(conf_resolver, trust_anchor, PATH, 0, 0, "/usr/share/dns/root.key", NULL,
+	    "For dnssec = validate: keys that are believed, DS or DNSKEY records, one a line. The default is Debian's dns-root-data. Read at start and reload."),
 	K(conf_resolver, trust_ad, ENUM, 0, 0, "loopback", "loopback|yes|no",
 	    "Whose word on DNSSEC (the AD bit) is believed: servers on loopback addresses, all, none."),
 	KN(conf_resolver, "timeout", timeout_ms, MS, 100, MIN, "5s", NULL,

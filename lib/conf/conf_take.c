@@ -259,15 +259,71 @@ some_trusted(const struct conf_resolver *rs)
 	return rs->nameservers.n == 0; /* another error tells */
 }
 
+/* Without comments and empty lines: is a DS or a DNSKEY record there? */
+static bool
+has_anchor(const char *text)
+{
+	char line[512];
+	size_t len;
+
+	while (*text != '\0') {
+		len = strcspn(text, "\n");
+		(void)snprintf(line, sizeof(line), "%.*s", (int)len, text);
+		line[strcspn(line, ";")] = '\0';
+		if (strstr(line, " DS ") != NULL ||
+		    strstr(line, "\tDS\t") != NULL ||
+		    strstr(line, " DNSKEY ") != NULL ||
+		    strstr(line, "\tDNSKEY\t") != NULL)
+			return true;
+		text += len + (text[len] == '\n');
+	}
+	return false;
+}
+
+/* What dnssec = validate needs. */
+static int
+take_validate(struct conf_where *w, const struct conf_resolver *rs)
+{
+	bool missing = false;
+	const uint8_t *text;
+	size_t len;
+	int r;
+
+#ifndef POSTERN_UNBOUND
+	conf_where_error(w, "dnssec", false,
+	    "dnssec: found validate, but this build is without libunbound; "
+	    "install libunbound-dev and build again, or use trust with a name "
+	    "server on this host that validates");
+	return 0;
+#endif
+	need(w, "trust_anchor", rs->trust_anchor != NULL);
+	r = need_file(w, "trust_anchor", rs->trust_anchor, SECRET_MAX,
+	    conf_where_given(w, "trust_anchor") ? NULL : &missing);
+	if (missing)
+		conf_where_error(w, "trust_anchor", false,
+		    "trust_anchor: the default '%s' does not exist; install "
+		    "dns-root-data, or name a file with the key of the root",
+		    rs->trust_anchor);
+	if (r == 0 && rs->trust_anchor != NULL &&
+	    conf_file(w->b->conf, rs->trust_anchor, &text, &len) == 0 &&
+	    !has_anchor((const char *)text))
+		conf_where_error(w, "trust_anchor", false,
+		    "trust_anchor: found no record in '%s', wanted DS or "
+		    "DNSKEY records, one a line",
+		    rs->trust_anchor);
+	return r;
+}
+
 static int
 take_resolver(struct conf_where *w, void *base)
 {
 	struct conf_resolver *rs = base;
 	const char *list = w->b->src->nameservers;
 	char text[1024], err[600];
-	int i;
+	bool validate = rs->dnssec == CONF_DNSSEC_VALIDATE;
+	int i, r = 0;
 
-	if (rs->nameservers.n == 0 && list != NULL &&
+	if (rs->nameservers.n == 0 && list != NULL && !validate &&
 	    strlen(list) < sizeof(text)) {
 		i = conf_key_find(w->schema, "nameservers", 11);
 		memcpy(text, list, strlen(list) + 1);
@@ -275,7 +331,7 @@ take_resolver(struct conf_where *w, void *base)
 			NULL, rs, err, sizeof(err)) < 0)
 			rs->nameservers.n = 0;
 	}
-	if (rs->nameservers.n == 0 && !is_bad(w, "nameservers"))
+	if (rs->nameservers.n == 0 && !validate && !is_bad(w, "nameservers"))
 		conf_where_error(w, "nameservers", false,
 		    "nameservers: found none, here or in the system's "
 		    "settings, wanted at least one");
@@ -284,12 +340,14 @@ take_resolver(struct conf_where *w, void *base)
 		    "dnssec: found require, but trust_ad covers no name "
 		    "server, wanted one on a loopback address or trust_ad = "
 		    "yes");
+	if (validate)
+		r = take_validate(w, rs);
 	if (rs->min_ttl_s > rs->max_ttl_s)
 		conf_where_error(w,
 		    conf_where_given(w, "min_ttl") ? "min_ttl" : "max_ttl",
 		    false, "found min_ttl above max_ttl, wanted it below");
 	w->b->conf->resolver = *rs;
-	return 0;
+	return r;
 }
 
 static int

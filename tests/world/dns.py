@@ -234,6 +234,10 @@ class Dns:
             self._start_unbound()
             self._tell_unbound()
 
+    def anchor(self):
+        """The record that whoever validates begins with."""
+        return ". DS " + self._ds(self.root)
+
     def ask(self, name, rtype, **kw):
         """A question to unbound, as a mail server would ask it."""
         return dnswire.ask(self.unbound, name, rtype, **kw)
@@ -401,7 +405,7 @@ class Dns:
     prefetch: no
     edns-buffer-size: 1232
     infra-keep-probing: yes
-    trust-anchor: ". DS %(ds)s"
+    trust-anchor: "%(anchor)s"
     local-zone: "test." nodefault
     local-zone: "invalid." nodefault
     local-zone: "onion." nodefault
@@ -413,7 +417,7 @@ stub-zone:
     name: "."
     stub-addr: %(knot)s@%(port)d
 """ % {"d": d, "address": self.unbound[0], "port": self.unbound[1], "knot": self.knot[0],
-                "ds": self._ds(self.root), "range": 2 * self.queries,
+                "anchor": self.anchor(), "range": 2 * self.queries,
                 "queries": self.queries})
         self.unbound_proc = Proc("unbound", [find_program("unbound"), "-d", "-p", "-c", conf],
                                  os.path.join(self.dir, "unbound.log"))

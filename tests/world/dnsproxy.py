@@ -37,10 +37,16 @@ def damage(reply):
     return bytes(out)
 
 
+def deny(reply):
+    """A lie: there is no such record, and "I have validated that"."""
+    flags = struct.unpack_from(">H", reply, 2)[0] & ~0xf | 0x20
+    return reply[:2] + struct.pack(">5H", flags, 1, 0, 0, 0) + reply[12:dnswire.read_name(reply, 12)[1] + 4]
+
+
 class Proxy:
     """UDP and TCP on one address. kind_of(query) says what happens to a question: "" for nothing."""
 
-    KINDS = {"servfail": 2, "refused": 5, "formerr": 1, "silent": None, "bogus": damage, "strip": strip}
+    KINDS = {"servfail": 2, "refused": 5, "formerr": 1, "silent": None, "bogus": damage, "strip": strip, "deny": deny}
 
     def __init__(self, address, port, upstream):
         self.address, self.port, self.upstream = address, port, upstream

@@ -14,6 +14,14 @@
 #include "lib/conf/conf_int.h"
 #include "tests/lib/conf/memory.h"
 
+#ifdef POSTERN_UNBOUND
+#define VALIDATE "dnssec = validate\n"
+#define ANCHOR	 "/anchor"
+#else
+#define VALIDATE ""
+#define ANCHOR	 "" /* nobody needs it */
+#endif
+
 static const struct memory_file files[] = {
 	{ "postern.conf",
 	    "include = node.conf\n"
@@ -27,6 +35,8 @@ static const struct memory_file files[] = {
 	    "banner = $${PORT} ${DOLLAR}\n"
 	    "[trust]\nca_file = /ca\n"
 	    "[mta-sts]\nca_file = /pca\n"
+	    "[resolver]\nnameservers = 127.0.0.1\ntrust_anchor = "
+	    "/anchor\n" VALIDATE
 	    "[admin]\nusers_file = rel/admins\ncertificate = admin\n"
 	    "[log]\ntarget = file:log/x\n" },
 	{ "node.conf", "[postern]\nstate_dir = state\n" },
@@ -42,7 +52,9 @@ static const struct memory_file files[] = {
 	{ "/ak", "admin key" }, { "/uc", "unused cert" },
 	{ "/uk", "unused key" }, { "/s", "secret" }, { "/us", "unused secret" },
 	{ "/users", "names" }, { "/cca", "client ca" }, { "/ca", "ca" },
-	{ "/pca", "policy ca" }, { "/dir/rel/admins", "admins" }, { NULL, NULL }
+	{ "/pca", "policy ca" },
+	{ "/anchor", "; the root\n. 172800 IN DS 20326 8 2 E06D\n" },
+	{ "/dir/rel/admins", "admins" }, { NULL, NULL }
 };
 
 static struct conf *
@@ -116,10 +128,11 @@ test_entitlement(void **state)
 		/* DEFAULT's client certificate is default */
 		{ CONF_FOR_DELIVER, "/c /k /s /ca" },
 		{ CONF_FOR_POLICYD, "/pca" },
+		{ CONF_FOR_RESOLVER, ANCHOR },
 		{ CONF_FOR_ADMIN, "/ac /ak /dir/rel/admins" },
 	};
 	static const char *const all[] = { "/c", "/k", "/ac", "/ak", "/uc",
-		"/uk", "/s", "/us", "/users", "/cca", "/ca", "/pca",
+		"/uk", "/s", "/us", "/users", "/cca", "/ca", "/pca", "/anchor",
 		"/dir/rel/admins" };
 	struct conf *conf = load(), *child;
 	const uint8_t *content;

@@ -412,6 +412,61 @@ test_cases(void **state)
 	}
 }
 
+/* dnssec = validate: a build that can, and an anchor that is one. */
+static void
+test_validate(void **state)
+{
+	static const struct {
+		const char *in, *anchor, *want;
+	} rows[] = {
+#ifdef POSTERN_UNBOUND
+		{ "dnssec = validate\ntrust_anchor = /a\n",
+		    "; k\n.\tIN\tDS\t20326 8 2 E06D\n", "" },
+		{ "dnssec = validate\ntrust_anchor = /a\n",
+		    ". IN DNSKEY 257 3 8 AwEA ; keytag 1\n", "" },
+		/* autotrust's own words are no records */
+		{ "dnssec = validate\ntrust_anchor = /a\n",
+		    "; autotrust . DS file\n\n",
+		    "3:16 found no record in '/a'" },
+		{ "dnssec = validate\ntrust_anchor = /b\n", "",
+		    "3:16 cannot read '/b'" },
+		{ "dnssec = validate\n", "", "1:2 install dns-root-data" },
+		/* who does not validate needs no anchor */
+		{ "trust_anchor = /b\n", "", "" },
+		{ "dnssec = validation\n", "",
+		    "2:10 trust, require, validate" },
+#else
+		{ "dnssec = validate\n", "", "2:10 without libunbound" },
+#endif
+	};
+	size_t i;
+
+	(void)state;
+	for (i = 0; i < sizeof(rows) / sizeof(rows[0]); i++) {
+		char text[256];
+		const struct memory_file files[] = { { "postern.conf", text },
+			{ "/a", rows[i].anchor }, { NULL, NULL } };
+		struct conf_source src = memory_source(files);
+		struct conf_errors errs = { 0 };
+		struct conf *conf = NULL;
+
+		(void)snprintf(
+		    text, sizeof(text), "[resolver]\n%s", rows[i].in);
+		src.named_files = true;
+		(void)conf_load(&src, &errs, &conf);
+		drop_warnings(&errs);
+		if (!matches(&errs, rows[i].want))
+			fail_msg("row %zu: %u:%u %s", i,
+			    errs.n > 0 ? errs.v[0].line : 0,
+			    errs.n > 0 ? errs.v[0].column : 0,
+			    errs.n > 0 ? errs.v[0].text : "nothing told");
+		if (conf != NULL && strstr(rows[i].in, "validate") != NULL)
+			assert_int_equal(conf->resolver.nameservers.n, 0);
+		conf_unref(conf);
+		conf_errors_done(&errs);
+	}
+}
+
 /* The admin and the listener of an entry share one rule above: the order of
  * kinds, not of lines, decides which of the two is told. */
 
@@ -932,6 +987,7 @@ main(void)
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(test_schema),
 		cmocka_unit_test(test_cases),
+		cmocka_unit_test(test_validate),
 		cmocka_unit_test(test_five_mistakes),
 		cmocka_unit_test(test_many_mistakes),
 		cmocka_unit_test(test_defaults),
