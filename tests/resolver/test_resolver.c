@@ -960,7 +960,10 @@ test_chain(void **state)
 		assert_string_equal(a->canon, "c.example");
 		assert_int_equal(a->rrs[0].data[3], 3);
 		dns_answer_free(a);
-		assert_int_equal(s[0].udp_queries, 3);
+		/* one more for a link without AD behind one with: does it
+		 * validate? Not when it did so in this millisecond. */
+		assert_in_range(
+		    s[0].udp_queries, 3, ad == 0 || ad == 7 ? 3 : 4);
 		end();
 	}
 }
