@@ -132,6 +132,18 @@ gather_cancel(struct gather *g)
 		drop(g);
 }
 
+/* For so long the settings are as they are: an entry with an end is not there
+ * any more from that second on. */
+static int64_t
+control_left_s(const struct plan *p)
+{
+	int64_t left_s = p->control->until_s - clock_now_s();
+
+	if (p->control->until_s == 0)
+		return INT64_MAX;
+	return left_s > 0 ? left_s : 1;
+}
+
 /* Keep the hosts for good and judge. */
 static int
 conclude(struct gather *g)
@@ -153,6 +165,8 @@ conclude(struct gather *g)
 	 * (RFC 6698, 8.2) */
 	if (ttl > g->records_ttl_s)
 		ttl = g->records_ttl_s > 0 ? g->records_ttl_s : 1;
+	if (ttl > control_left_s(p))
+		ttl = (uint32_t)control_left_s(p);
 	p->until_ms = clock_mono_ms() + (int64_t)ttl * 1000;
 	return verdict_make(&p->set, &p->facts, p->loop, 0, &p->verdict);
 }

@@ -1610,6 +1610,36 @@ a_busy_connection_and_a_policy_that_lists_it(void **state)
 	assert_non_null(strstr(w.text, "STARTTLS"));
 }
 
+/* An exception ends on time: the facts that were gathered under it end with it,
+ * not when their own time is over. */
+static void
+an_exception_ends_on_time(void **state)
+{
+	char when[32], text[128];
+	unsigned mails;
+
+	(void)state;
+	(void)clock_format_rfc3339(
+	    clock_now_ms() + INT64_C(100000), when, sizeof(when));
+	memcpy(strchr(when, '.'), "Z", 2); /* whole seconds */
+	(void)snprintf(text, sizeof(text),
+	    "[example.com]\nmta_sts = off\nuntil = %s\n"
+	    "[DEFAULT]\nmax_connections = 1\n",
+	    when);
+	reload(text, "");
+	w.due = 1000;
+	w.policy = w.policy_fresh = enforce_other();
+	offer(1000);
+	until(w.mails >= 2);
+	assert_int_equal(w.policy_asks, 0);
+	clock_test_advance_ms(101 * 1000);
+	mails = w.mails;
+	until(w.releases == 1);
+	assert_in_range(w.mails - mails, 0, 10);
+	assert_true(w.policy_asks > 0);
+	assert_int_equal(w.states[DEST_DEFER], 1);
+}
+
 /* Where the host must prove itself, whoever sits in between must not be able to
  * bounce the domain's mail by a greeting in clear text. */
 static void
@@ -1772,6 +1802,7 @@ main(void)
 		T(a_policy_beside_a_demand),
 		T(a_busy_connection_and_new_facts),
 		T(a_busy_connection_and_a_policy_that_lists_it),
+		T(an_exception_ends_on_time),
 		T(discovery_in_doubt),
 		T(policyd_goes),
 		T(slow_ones_make_room),
