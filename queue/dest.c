@@ -313,9 +313,10 @@ qdest_refill(struct queue *q, struct qdest *d, struct sview *v)
 	d->next_due_s = 0;
 	r = siter_first(&it, v->txn, v->st, DB_DQ, &k);
 	for (; r == 0 && d->win_n < max; r = siter_next(&it)) {
-		r = key_dq_parse(it.k.mv_data, it.k.mv_size, &id, &e);
-		if (r < 0)
-			break;
+		if (key_dq_parse(it.k.mv_data, it.k.mv_size, &id, &e) < 0) {
+			queue_set_aside_key(q, DB_DQ, &it.k);
+			continue;
+		}
 		if (id != d->id || e.due_s > now_s) {
 			if (id == d->id) {
 				d->next_due_s = e.due_s;

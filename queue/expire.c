@@ -96,8 +96,11 @@ collect(struct queue *q, struct sview *v, struct op_result *op,
 	r = siter_first(&it, v->txn, v->st, DB_EXP, &from);
 	for (; r == 0; r = siter_next(&it)) {
 		if (key_time_parse(it.k.mv_data, it.k.mv_size, &at_s, &mid) <
-			0 ||
-		    at_s > now_s)
+		    0) {
+			queue_set_aside_key(q, DB_EXP, &it.k);
+			continue;
+		}
+		if (at_s > now_s)
 			break;
 		if (op->n == EXPIRE_BATCH || n++ == EXPIRE_SCAN) {
 			q->expire_at_s = at_s; /* goes on here */

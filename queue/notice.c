@@ -502,8 +502,11 @@ notices_go(struct queue *q)
 	r = siter_first(&it, v.txn, v.st, DB_NOTICE, NULL);
 	for (; r == 0 && q->n_noticing < NOTICES_AT_ONCE; r = siter_next(&it)) {
 		if (key_time_parse(it.k.mv_data, it.k.mv_size, &at_s, &mid) <
-			0 ||
-		    at_s > now_s)
+		    0) {
+			queue_set_aside_key(q, DB_NOTICE, &it.k);
+			continue;
+		}
+		if (at_s > now_s)
 			break;
 		if (is_noticing(q, mid))
 			continue;

@@ -365,14 +365,17 @@ sched_go(struct queue *q)
 	key_time(&k, q->sched_at_s, q->sched_at_id);
 	r = siter_first(&it, v.txn, v.st, DB_SCHED, &k);
 	for (; r == 0; r = siter_next(&it)) {
-		if (key_time_parse(it.k.mv_data, it.k.mv_size, &at_s, &id) <
-			0 ||
-		    at_s > now_s)
-			break;
 		if (seen++ == SCHED_SLICE) {
 			q->sched_more = true;
 			break;
 		}
+		if (key_time_parse(it.k.mv_data, it.k.mv_size, &at_s, &id) <
+		    0) {
+			queue_set_aside_key(q, DB_SCHED, &it.k);
+			continue;
+		}
+		if (at_s > now_s)
+			break;
 		if (!qdest_room(q, false, promised) &&
 		    qdest_find(q, id) == NULL) {
 			/* full: from the start again when there is room */
@@ -578,6 +581,16 @@ static const struct job_type set_aside_job = {
 };
 
 void
+queue_set_aside_key(struct queue *q, enum store_db db, const MDB_val *k)
+{
+	struct key index;
+
+	index.len = k->mv_size < KEY_MAX ? k->mv_size : KEY_MAX;
+	memcpy(index.b, k->mv_data, index.len);
+	queue_set_aside(q, 0, db, &index, false, "a key of an index");
+}
+
+void
 queue_set_aside(struct queue *q, uint64_t mid, enum store_db db,
     const struct key *index, bool whole, const char *what)
 {
@@ -585,7 +598,12 @@ queue_set_aside(struct queue *q, uint64_t mid, enum store_db db,
 	uint32_t skipped;
 
 	q->stats.set_aside++;
-	if (log_limit_ok(&q->bad_limit, 10, 60000, &skipped))
+	if (!log_limit_ok(&q->bad_limit, 10, 60000, &skipped))
+		; /* said often enough */
+	else if (mid == 0)
+		log_warn("store_entry",
+		    "store: %s cannot be read: set aside in table bad", what);
+	else
 		log_event(LOG_WARNING, "store_entry",
 		    &(struct log_fields){ .mid = mid, .reason = "store-error" },
 		    "MID %llu cannot be read (%s): set aside in table bad",

@@ -431,6 +431,8 @@ void queue_dest_job(struct queue *q, struct qdest *d, enum op_dest_what what,
  * that led there goes too. whole: not only recipients that cannot be read. */
 void queue_set_aside(struct queue *q, uint64_t mid, enum store_db db,
     const struct key *index, bool whole, const char *what);
+/* The same with a key that cannot be read, and leads nowhere. */
+void queue_set_aside_key(struct queue *q, enum store_db db, const MDB_val *k);
 /* A message just came in and is committed. */
 void queue_accepted(struct queue *q, const struct op_accept *op);
 void queue_fail_step(struct queue *q, struct qdest *d);

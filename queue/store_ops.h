@@ -183,7 +183,8 @@ struct op_msg {
 	struct arena arena;
 	enum op_msg_what what;
 	uint64_t mid;
-	/* SET_ASIDE: the index entry that led there, or len 0 */
+	/* SET_ASIDE: the index entry that led there, or len 0; with MID 0 a
+	 * key that leads nowhere */
 	enum store_db index_db;
 	struct key index;
 	int64_t latest_s; /* TIMES: no expiry is later; 0: only the notice */

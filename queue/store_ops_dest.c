@@ -33,8 +33,9 @@ name_from_dq(struct stxn *x, uint64_t id, struct rec_rcpt *rc,
 	key_dq(&k, id, &e);
 	r = siter_first(&it, x->txn, x->st, DB_DQ, &k);
 	for (; r == 0; r = siter_next(&it)) {
-		if (key_dq_parse(it.k.mv_data, it.k.mv_size, &at, &e) < 0 ||
-		    at != id)
+		if (key_dq_parse(it.k.mv_data, it.k.mv_size, &at, &e) < 0)
+			continue;
+		if (at != id)
 			break;
 		(*ret_queued)++;
 	}

@@ -254,6 +254,22 @@ drop_index(struct stxn *x, const struct op_msg *op)
 	return x->hard;
 }
 
+/* A key that belongs to nothing: it is kept as it was. */
+static int
+set_aside_key(struct stxn *x, const struct op_msg *op)
+{
+	static const char tags[DB_COUNT][5] = {
+		[DB_DQ] = "dq  ",
+		[DB_SCHED] = "shed",
+		[DB_EXP] = "exp ",
+		[DB_NOTICE] = "note",
+	};
+
+	if (op->index.len + 4 > KEY_MAX)
+		return stx_del(x, op->index_db, &op->index);
+	return stx_move_to_bad(x, op->index_db, tags[op->index_db], &op->index);
+}
+
 /* Can the message itself be used? */
 static bool
 is_whole(struct stxn *x, uint64_t mid, struct rec_msg *ret)
@@ -382,7 +398,7 @@ op_msg_run(struct stxn *x, struct job *job)
 	op->ret_rids = NULL;
 	op->ret_due = NULL;
 	if (op->what == OP_MSG_SET_ASIDE) {
-		r = set_aside(x, op);
+		r = op->mid == 0 ? set_aside_key(x, op) : set_aside(x, op);
 		if (r < 0 && x->hard == 0)
 			x->hard = r;
 		return r;

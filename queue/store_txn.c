@@ -444,13 +444,13 @@ stx_due_first(struct stxn *x, uint64_t dest_id, struct dq_entry *ret)
 	}
 	key_dq(&k, dest_id, &zero);
 	to_val(&kv, &k);
-	r = store_err(mdb_cursor_get(x->dq_cur, &kv, &v, MDB_SET_RANGE));
-	if (r < 0)
-		return r == PE_NOT_FOUND ? r : hard(x, r);
-	r = key_dq_parse(kv.mv_data, kv.mv_size, &id, ret);
-	if (r < 0)
-		return hard(x, r);
-	return id == dest_id ? 0 : PE_NOT_FOUND;
+	r = mdb_cursor_get(x->dq_cur, &kv, &v, MDB_SET_RANGE);
+	/* what is no key is passed over; the loop has it set aside */
+	while (r == 0 && key_dq_parse(kv.mv_data, kv.mv_size, &id, ret) < 0)
+		r = mdb_cursor_get(x->dq_cur, &kv, &v, MDB_NEXT);
+	if (r != 0 && r != MDB_NOTFOUND)
+		return hard(x, store_err(r));
+	return r == 0 && id == dest_id ? 0 : PE_NOT_FOUND;
 }
 
 /*

@@ -347,7 +347,7 @@ static void
 test_expiry_refused(void **state)
 {
 	struct rig *r = rig_new(RIG_SETTINGS, NULL, MAP);
-	struct key k;
+	struct fault f = { POINT_COMMIT, PE_CORRUPT, 0, 0 };
 	char to[40];
 	int i;
 
@@ -356,17 +356,69 @@ test_expiry_refused(void **state)
 		snprintf(to, sizeof(to), "c@d%d.example", i);
 		(void)rig_send(r, "", to);
 	}
-	/* one destination has an entry that is no entry, before all others */
-	key_u64(&k, 7);
-	k.b[k.len++] = 0;
-	tamper(r, DB_DQ, &k, "junk", 4);
+	rig_settle(r);
+	inject(r, &f);
+	f.left = -1;
 	rig_advance(r, 4 * 86400);
+	RIG_UNTIL(r, r->q.n_retry == 20); /* each alone now */
+	f.left = 2; /* all that come together, then the first of them */
 	RIG_UNTIL(r, writer_counters(r->q.writer)->expired == 19);
 	RIG_UNTIL(r, r->q.n_stuck == 1);
 	(void)rig_send(r, "", "c@d1.example");
 	rig_advance(r, 4 * 86400);
 	RIG_UNTIL(r, writer_counters(r->q.writer)->expired == 20);
 	assert_int_equal(r->q.n_stuck, 1);
+	rig_free(r);
+}
+
+/* A key that is none, before all others of its index, stops nobody. */
+static void
+test_bad_keys(void **state)
+{
+	static const enum store_db dbs[] = { DB_DQ, DB_SCHED, DB_EXP,
+		DB_NOTICE };
+	static const struct dq_entry first = { 1, 1, 0 };
+	struct rig *r = rig_new(RIG_SETTINGS, NULL, MAP);
+	uint32_t offers;
+	uint64_t dest;
+	struct key k;
+	size_t i;
+
+	(void)state;
+	(void)rig_send(r, "a@b.example", "c@d.example");
+	rig_worker_up(r, 0, 10);
+	dest = rig_offer(r, 0, 0);
+	rig_release(r, 0, dest);
+	for (i = 0; i < sizeof(dbs) / sizeof(dbs[0]); i++) {
+		key_time(&k, 1, 1);
+		if (dbs[i] == DB_DQ)
+			key_dq(&k, dest, &first);
+		k.b[k.len++] = 0;
+		tamper(r, dbs[i], &k, "junk", 4);
+	}
+	rig_worker_kill(r, 0);
+	rig_stop(r);
+	rig_start(r);
+	offers = r->w[0].n_offers;
+	rig_worker_up(r, 0, 10);
+	/* what was there, and what comes */
+	assert_int_equal(rig_offer(r, 0, offers), dest);
+	(void)rig_send(r, "a@b.example", "e@d.example");
+	rig_pull(r, 0, dest, 5, 5);
+	if (r->w[0].n_got < 2)
+		rig_pull(r, 0, dest, 5, 5);
+	assert_int_equal(r->w[0].n_got, 2);
+	rig_result(r, 0, &r->w[0].got[0], OUTCOME_DELIVERED);
+	rig_result(r, 0, &r->w[0].got[1], OUTCOME_FAILED);
+	rig_release(r, 0, dest);
+	(void)rig_send(r, "", "f@g.example");
+	rig_advance(r, 5 * 86400);
+	/* f@g.example and the notice about e@d.example */
+	RIG_UNTIL(r, writer_counters(r->q.writer)->expired == 2);
+	RIG_UNTIL(r, rig_count(r, DB_BAD) == 4);
+	for (i = 0; i < sizeof(dbs) / sizeof(dbs[0]); i++)
+		assert_int_equal(rig_count(r, dbs[i]), 0);
+	rig_check_law(r);
 	rig_free(r);
 }
 
@@ -676,6 +728,7 @@ main(void)
 		cmocka_unit_test(test_disk_full_result),
 		cmocka_unit_test(test_result_refused),
 		cmocka_unit_test(test_expiry_refused),
+		cmocka_unit_test(test_bad_keys),
 		cmocka_unit_test(test_body_faults),
 		cmocka_unit_test(test_low_space),
 		cmocka_unit_test(test_newer_format),
