@@ -342,6 +342,8 @@ static const struct ipc_rule rules[] = {
 	{ CTL_LOG_GONE,     0,   0,    IPC_ANY,       0,    on_log_gone },
 	{ CTL_CONNECT_ASK,  13,  4096, WHEN_DELIVER,  0,    permits_on_connect_ask },
 	{ CTL_PERMIT_ASK,   8,   8192, WHEN_SMTPD,    0,    permits_on_ask },
+	{ CTL_RCPT_ASK,     12,  12,   WHEN_DELIVER,  0,    permits_on_rcpt_ask },
+	{ CTL_RCPT_DONE,    16,  16,   WHEN_DELIVER,  0,    permits_on_rcpt_done },
 	{ CTL_PERMIT_FREE,  8,   8,    WHEN_DELIVER | WHEN_SMTPD, 0, permits_on_free },
 	{ ADM_CALL,         18,  4608 + ADM_TEXT_MAX, WHEN_ADMIN,    0,    on_adm_call },
 };

@@ -43,6 +43,7 @@ static void
 on_time(uv_timer_t *timer)
 {
 	exceptions_look(timer->data);
+	permits_reload(timer->data); /* other limits hold from now on */
 }
 
 void

@@ -169,7 +169,7 @@ run(const char *dir)
 		r = node_lock_down(n);
 	if (r != 0)
 		goto out;
-	if (permits_init(n) < 0 || open_loop(n) < 0)
+	if (open_loop(n) < 0 || permits_init(n) < 0)
 		fatal("event loop: %s", strerror(errno));
 	for (i = 0; i < n->n_processes; i++)
 		process_start(&n->processes[i]);

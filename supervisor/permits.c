@@ -8,11 +8,13 @@
  * about the place; then it has a permit for that place, and the limit of the
  * whole node still holds.
  */
+#include "lib/base/clock.h"
 #include "lib/base/err.h"
 #include "lib/conf/conf.h"
 #include "lib/limits/limits.h"
 #include "lib/proto/control.h"
 #include "supervisor/ledger.h"
+#include "supervisor/rates.h"
 #include "supervisor/supervisor.h"
 
 #include <assert.h>
@@ -20,7 +22,7 @@
 #include <signal.h>
 #include <string.h>
 
-enum { ASK_AGAIN_MS = 1000, PLACE_MAX = 2048 };
+enum { ASK_AGAIN_MS = 1000, PLACE_MAX = 2048, RATES_TICK_MS = 1000 };
 
 /* Connections out and clients in are counted apart. */
 static struct ledger *
@@ -205,9 +207,98 @@ permits_on_free(void *peer, struct ipc_msg *m, struct ipc_rd *rd)
 		return 0;
 	}
 	/* a permit that is not its own is a broken rule */
-	return ledger_release(ledger_of(p), p->holder, msg.permit_id) == 0
-	    ? 0
-	    : PE_PROTO;
+	if (ledger_release(ledger_of(p), p->holder, msg.permit_id) < 0)
+		return PE_PROTO;
+	if (p->role == ROLE_DELIVER)
+		rates_gone(p->node->rates, msg.permit_id, clock_mono_ms());
+	return 0;
+}
+
+/* ---- recipients per minutes -------------------------------------------------------------- */
+
+static void
+on_rates_answer(
+    void *arg, uint32_t holder, uint64_t req_id, uint32_t n, uint32_t wait_ms)
+{
+	struct node *node = arg;
+	struct process *p = &node->processes[holder];
+	struct ctl_rcpt_grant m = { n, wait_ms };
+
+	if (p->chan == NULL)
+		return;
+	ctl_rcpt_grant_encode(
+	    ipc_send_begin(p->chan, CTL_RCPT_GRANT, req_id), &m);
+	if (ipc_send_end(p->chan, -1) == PE_FULL)
+		process_kill(p, SIGKILL); /* it does not read any more */
+}
+
+static void
+on_rates_tick(uv_timer_t *timer)
+{
+	struct node *n = timer->data;
+
+	if (!rates_tick(n->rates, clock_mono_ms()))
+		(void)uv_timer_stop(timer);
+}
+
+static void
+rates_of(const struct node *n, const void *place, struct rates_keys *ret)
+{
+	struct limits_place at;
+	size_t i;
+
+	unpack(place, &at);
+	limits_of(n->conf, &at, &now);
+	ret->n = 0;
+	for (i = 0; i < now.n && ret->n < RATES_KEYS_MAX; i++) {
+		if (!now.keys[i].rate.limited)
+			continue;
+		ret->keys[ret->n].name = now.keys[i].name;
+		ret->keys[ret->n].count = now.keys[i].rate.count;
+		ret->keys[ret->n].minutes = now.keys[i].rate.minutes;
+		ret->keys[ret->n++].shared = now.keys[i].shared;
+	}
+}
+
+int
+permits_on_rcpt_ask(void *peer, struct ipc_msg *m, struct ipc_rd *rd)
+{
+	struct process *p = peer;
+	struct node *n = p->node;
+	struct ctl_rcpt_ask ask;
+	struct rates_keys keys;
+	const void *place;
+	size_t len;
+
+	if (ctl_rcpt_ask_decode(rd, &ask) < 0)
+		return PE_PROTO;
+	place = ledger_place(n->ledger, p->holder, ask.permit_id, &len);
+	if (place == NULL)
+		return PE_PROTO;
+	rates_of(n, place, &keys);
+	if (rates_ask(n->rates, p->holder, ask.permit_id, m->req_id, ask.want,
+		&keys, clock_mono_ms()) < 0)
+		return PE_PROTO;
+	if (!uv_is_active((uv_handle_t *)&n->rates_timer))
+		(void)uv_timer_start(&n->rates_timer, on_rates_tick,
+		    RATES_TICK_MS, RATES_TICK_MS);
+	return 0;
+}
+
+int
+permits_on_rcpt_done(void *peer, struct ipc_msg *m, struct ipc_rd *rd)
+{
+	struct process *p = peer;
+	struct ctl_rcpt_done msg;
+	size_t len;
+
+	(void)m;
+	if (ctl_rcpt_done_decode(rd, &msg) < 0 ||
+	    ledger_place(p->node->ledger, p->holder, msg.permit_id, &len) ==
+		NULL)
+		return PE_PROTO;
+	return rates_done(p->node->rates, msg.permit_id, msg.used, msg.unused,
+	    clock_mono_ms());
 }
 
 /* ---- life ---------------------------------------------------------------------------------- */
@@ -217,7 +308,13 @@ permits_init(struct node *n)
 {
 	n->ledger = ledger_new(on_granted, n);
 	n->intake = ledger_new(on_granted, n);
-	return n->ledger == NULL || n->intake == NULL ? -ENOMEM : 0;
+	n->rates = rates_new(on_rates_answer, n);
+	if (uv_timer_init(n->loop, &n->rates_timer) < 0)
+		return -ENOMEM;
+	n->rates_timer.data = n;
+	return n->ledger == NULL || n->intake == NULL || n->rates == NULL
+	    ? -ENOMEM
+	    : 0;
 }
 
 void
@@ -225,13 +322,17 @@ permits_done(struct node *n)
 {
 	ledger_free(n->ledger);
 	ledger_free(n->intake);
+	rates_free(n->rates);
 	n->ledger = n->intake = NULL;
+	n->rates = NULL;
 }
 
 void
 permits_drop(struct process *p)
 {
 	ledger_drop_holder(ledger_of(p), p->holder);
+	if (p->role == ROLE_DELIVER)
+		rates_drop_holder(p->node->rates, p->holder, clock_mono_ms());
 }
 
 void

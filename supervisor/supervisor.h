@@ -93,11 +93,13 @@ struct node {
 	size_t n_sockets;
 	struct ledger *ledger; /* of outbound connections */
 	struct ledger *intake; /* of clients, for all smtpd together */
+	struct rates *rates;   /* recipients per minutes */
 	uint64_t restarts;
 
 	uv_signal_t sigchld, sigterm, sigint, sighup;
 	uv_timer_t drain_timer;
 	uv_timer_t log_timer;
+	uv_timer_t rates_timer; /* while somebody waits for recipients */
 	uv_timer_t exception_timer;
 	struct staging *staging;   /* settings that are not in force yet */
 	int64_t exceptions_seen_s; /* ends up to then have been told */
@@ -137,13 +139,15 @@ pid_t process_spawn(const struct process *p, int fd);
 extern const struct ipc_spec control_spec;
 
 /* permits.c: connections out (deliver) and clients in (smtpd). */
-int permits_init(struct node *n); /* 0 or -ENOMEM */
+int permits_init(struct node *n); /* 0 or -ENOMEM; needs the loop */
 void permits_done(struct node *n);
 /* Handlers of CTL_CONNECT_ASK, CTL_PERMIT_ASK, CTL_PERMIT_FREE; peer is the
  * process. */
 int permits_on_connect_ask(void *peer, struct ipc_msg *m, struct ipc_rd *rd);
 int permits_on_ask(void *peer, struct ipc_msg *m, struct ipc_rd *rd);
 int permits_on_free(void *peer, struct ipc_msg *m, struct ipc_rd *rd);
+int permits_on_rcpt_ask(void *peer, struct ipc_msg *m, struct ipc_rd *rd);
+int permits_on_rcpt_done(void *peer, struct ipc_msg *m, struct ipc_rd *rd);
 /* The process died; what it held is free. */
 void permits_drop(struct process *p);
 /* n->conf is a new one: its limits hold from now on. */

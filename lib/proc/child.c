@@ -382,6 +382,19 @@ on_permit_grant(void *peer, struct ipc_msg *m, struct ipc_rd *rd)
 }
 
 static int
+on_rcpt_grant(void *peer, struct ipc_msg *m, struct ipc_rd *rd)
+{
+	struct child *c = peer;
+	struct ctl_rcpt_grant msg;
+
+	if (ctl_rcpt_grant_decode(rd, &msg) < 0 ||
+	    c->spec->on_rcpt_grant == NULL)
+		return PE_PROTO;
+	c->spec->on_rcpt_grant(c, c->arg, m->req_id, &msg);
+	return 0;
+}
+
+static int
 on_permit_wait(void *peer, struct ipc_msg *m, struct ipc_rd *rd)
 {
 	struct child *c = peer;
@@ -429,6 +442,7 @@ static const struct ipc_rule rules[] = {
 	{ CTL_LOG,           0,   0,             IPC_ANY, IPC_FD,     on_log },
 	{ CTL_PERMIT_GRANT,  8,   8,             IPC_ANY, 0,          on_permit_grant },
 	{ CTL_PERMIT_WAIT,   8,   8,             IPC_ANY, 0,          on_permit_wait },
+	{ CTL_RCPT_GRANT,    8,   8,             IPC_ANY, 0,          on_rcpt_grant },
 	{ ADM_DATA,          0,   ADM_PIECE_MAX, IPC_ANY, IPC_CREDIT, on_adm_data },
 	{ ADM_END,           5,   2048,          IPC_ANY, 0,          on_adm_end },
 };
@@ -483,6 +497,20 @@ child_permit_ask(
 {
 	ctl_permit_ask_encode(
 	    ipc_send_begin(c->ctl, CTL_PERMIT_ASK, req_id), m);
+	return ipc_send_end(c->ctl, -1);
+}
+
+int
+child_rcpt_ask(struct child *c, uint64_t req_id, const struct ctl_rcpt_ask *m)
+{
+	ctl_rcpt_ask_encode(ipc_send_begin(c->ctl, CTL_RCPT_ASK, req_id), m);
+	return ipc_send_end(c->ctl, -1);
+}
+
+int
+child_rcpt_done(struct child *c, const struct ctl_rcpt_done *m)
+{
+	ctl_rcpt_done_encode(ipc_send_begin(c->ctl, CTL_RCPT_DONE, 0), m);
 	return ipc_send_end(c->ctl, -1);
 }
 

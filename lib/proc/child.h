@@ -76,6 +76,9 @@ struct child_spec {
 	    struct child *c, void *arg, uint64_t req_id, uint64_t permit_id);
 	void (*on_permit_wait)(struct child *c, void *arg, uint64_t req_id,
 	    const struct ctl_permit_wait *m);
+	/* reply to child_rcpt_ask() (deliver) */
+	void (*on_rcpt_grant)(struct child *c, void *arg, uint64_t req_id,
+	    const struct ctl_rcpt_grant *m);
 	/* replies of the supervisor to child_adm_call() (admin only) */
 	void (*on_adm_data)(struct child *c, void *arg, uint64_t req_id,
 	    const uint8_t *data, size_t len);
@@ -108,6 +111,9 @@ int child_connect_ask(
     struct child *c, uint64_t req_id, const struct ctl_connect_ask *m);
 int child_permit_ask(
     struct child *c, uint64_t req_id, const struct ctl_permit_ask *m);
+int child_rcpt_ask(
+    struct child *c, uint64_t req_id, const struct ctl_rcpt_ask *m);
+int child_rcpt_done(struct child *c, const struct ctl_rcpt_done *m);
 int child_permit_free(struct child *c, uint64_t permit_id);
 int child_permit_cancel(struct child *c, uint64_t req_id);
 

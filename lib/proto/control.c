@@ -243,3 +243,50 @@ ctl_permit_free_decode(struct ipc_rd *r, struct ctl_permit_free *ret)
 	ret->permit_id = ipc_rd_u64(r);
 	return ipc_rd_end(r);
 }
+
+void
+ctl_rcpt_ask_encode(struct ipc_wr *w, const struct ctl_rcpt_ask *m)
+{
+	ipc_wr_u64(w, m->permit_id);
+	ipc_wr_u32(w, m->want);
+}
+
+int
+ctl_rcpt_ask_decode(struct ipc_rd *r, struct ctl_rcpt_ask *ret)
+{
+	ret->permit_id = ipc_rd_u64(r);
+	ret->want = ipc_rd_u32(r);
+	return ipc_rd_end(r);
+}
+
+void
+ctl_rcpt_grant_encode(struct ipc_wr *w, const struct ctl_rcpt_grant *m)
+{
+	ipc_wr_u32(w, m->n);
+	ipc_wr_u32(w, m->wait_ms);
+}
+
+int
+ctl_rcpt_grant_decode(struct ipc_rd *r, struct ctl_rcpt_grant *ret)
+{
+	ret->n = ipc_rd_u32(r);
+	ret->wait_ms = ipc_rd_u32(r);
+	return ipc_rd_end(r);
+}
+
+void
+ctl_rcpt_done_encode(struct ipc_wr *w, const struct ctl_rcpt_done *m)
+{
+	ipc_wr_u64(w, m->permit_id);
+	ipc_wr_u32(w, m->used);
+	ipc_wr_u32(w, m->unused);
+}
+
+int
+ctl_rcpt_done_decode(struct ipc_rd *r, struct ctl_rcpt_done *ret)
+{
+	ret->permit_id = ipc_rd_u64(r);
+	ret->used = ipc_rd_u32(r);
+	ret->unused = ipc_rd_u32(r);
+	return ipc_rd_end(r);
+}

@@ -33,6 +33,9 @@ enum {
 	CTL_PERMIT_FREE,
 	CTL_LOG_GONE,	 /* nobody reads my log any more: LOG follows in time */
 	CTL_CONNECT_ASK, /* a permit for a connection out (deliver) */
+	CTL_RCPT_ASK,	 /* deliver: recipients for a connection */
+	CTL_RCPT_GRANT,	 /* supervisor: the reply, same request id */
+	CTL_RCPT_DONE,	 /* deliver: what became of them */
 };
 
 /* supervisor -> child: settings. The first one before START, later ones are
@@ -159,6 +162,33 @@ struct ctl_permit_wait {
 };
 void ctl_permit_wait_encode(struct ipc_wr *w, const struct ctl_permit_wait *m);
 int ctl_permit_wait_decode(struct ipc_rd *r, struct ctl_permit_wait *ret);
+
+/*
+ * Recipients where recipient_limit holds: asked for before mail is pulled, told
+ * when the transaction is over. What a permit has when it is given back, or when
+ * its holder dies, counts as used.
+ */
+struct ctl_rcpt_ask {
+	uint64_t permit_id;
+	uint32_t want;
+};
+void ctl_rcpt_ask_encode(struct ipc_wr *w, const struct ctl_rcpt_ask *m);
+int ctl_rcpt_ask_decode(struct ipc_rd *r, struct ctl_rcpt_ask *ret);
+
+struct ctl_rcpt_grant {
+	uint32_t n;	  /* may be fewer than wanted; 0: none now */
+	uint32_t wait_ms; /* with 0: until some are free */
+};
+void ctl_rcpt_grant_encode(struct ipc_wr *w, const struct ctl_rcpt_grant *m);
+int ctl_rcpt_grant_decode(struct ipc_rd *r, struct ctl_rcpt_grant *ret);
+
+struct ctl_rcpt_done {
+	uint64_t permit_id;
+	uint32_t used;	 /* the host may have seen them */
+	uint32_t unused; /* it certainly did not */
+};
+void ctl_rcpt_done_encode(struct ipc_wr *w, const struct ctl_rcpt_done *m);
+int ctl_rcpt_done_decode(struct ipc_rd *r, struct ctl_rcpt_done *ret);
 
 struct ctl_permit_free {
 	uint64_t permit_id;

@@ -63,6 +63,9 @@ PAIR(policy_answer)
 PAIR(adm_call)
 PAIR(adm_end)
 PAIR(ctl_connect_ask)
+PAIR(ctl_rcpt_ask)
+PAIR(ctl_rcpt_grant)
+PAIR(ctl_rcpt_done)
 
 static int (*const pairs[])(struct ipc_rd *r, struct ipc_wr *w) = {
 	ctl_config_again,
@@ -101,6 +104,9 @@ static int (*const pairs[])(struct ipc_rd *r, struct ipc_wr *w) = {
 	adm_call_again,
 	adm_end_again,
 	ctl_connect_ask_again,
+	ctl_rcpt_ask_again,
+	ctl_rcpt_grant_again,
+	ctl_rcpt_done_again,
 };
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t len);
