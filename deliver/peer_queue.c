@@ -131,7 +131,7 @@ queue_dest_state(struct deliver *d, uint64_t dest_id, enum dest_verdict verdict,
 {
 	char cut[TEXT_REPLY_MAX + 1];
 	struct hand_dest_state m = { dest_id, verdict, reason, status, cut,
-		host };
+		host, 0 };
 
 	(void)snprintf(cut, sizeof(cut), "%s", text);
 	if (!queue_is_up(d))

@@ -21,7 +21,9 @@ admin_dest_state(const struct queue *q, const struct rec_dest *d)
 {
 	if (d->suspended || q->all_suspended)
 		return "suspended";
-	return d->retries > 0 ? "down" : "up";
+	if (d->retries > 0)
+		return "down";
+	return d->until_s > clock_now_s() ? "throttled" : "up";
 }
 
 /* Ids of the destinations of a domain, one per gateway. */

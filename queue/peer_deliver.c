@@ -21,6 +21,7 @@ enum {
 	SLOTS_MAX = 1000000,
 	PULLS_MAX = 20000,
 	HOST_DOWN_JITTER = 10,
+	THROTTLE_MAX_MS = 62 * 60 * 1000, /* no interval is longer */
 	OK_RECENT_MS = 60000,
 	REFILLS_MAX = 16, /* windows read for one pull */
 };
@@ -691,6 +692,31 @@ dest_down(struct queue *q, struct qhold *h, const struct hand_dest_state *m)
 	queue_poke(q, d);
 }
 
+/* Nothing may go there for a while; what waits is not touched. */
+static void
+dest_throttled(
+    struct queue *q, struct qhold *h, const struct hand_dest_state *m)
+{
+	struct qdest *d = h->dest;
+	int64_t now_ms = clock_now_ms();
+	int64_t wait_ms =
+	    m->wait_ms < THROTTLE_MAX_MS ? m->wait_ms : THROTTLE_MAX_MS;
+	int64_t until_s = (now_ms + wait_ms + 999) / 1000;
+
+	h->idle = true; /* it asks no more, and is told when it may */
+	if (d->retries > 0 || d->until_s >= until_s)
+		return; /* it is down, or two workers found the same */
+	d->until_s = until_s;
+	log_event(LOG_INFO, "throttled",
+	    &(struct log_fields){ .domain = d->domain,
+		.gateway = d->gateway,
+		.reason = reason_word(REASON_THROTTLED) },
+	    "Destination %s is throttled (%s): next attempt in %lld s",
+	    d->domain, LOG_Q(m->text), (long long)(until_s - now_ms / 1000));
+	queue_dest_job(q, d, OP_DEST_THROTTLE, until_s, m);
+	queue_poke(q, d);
+}
+
 static void
 dest_up(struct queue *q, struct qdest *d)
 {
@@ -750,6 +776,9 @@ on_dest_state(void *peer, struct ipc_msg *im, struct ipc_rd *rd)
 	case DEST_DEFER:
 		dest_down(w->q, h, &m);
 		break;
+	case DEST_THROTTLED:
+		dest_throttled(w->q, h, &m);
+		break;
 	case DEST_FAILED:
 	case DEST_DISCARD:
 		dest_failed(w->q, h->dest, &m);
@@ -779,7 +808,7 @@ static const struct ipc_rule rules[] = {
 	{ HAND_PULL,        16,  16,            IPC_ANY, 0,    on_pull },
 	{ HAND_RESULT,      31,  256 * 1024,    IPC_ANY, 0,    on_result },
 	{ HAND_RETURN,      21,  1024,          IPC_ANY, 0,    on_return },
-	{ HAND_DEST_STATE,  19,  4096,          IPC_ANY, 0,    on_dest_state },
+	{ HAND_DEST_STATE,  23,  4096,          IPC_ANY, 0,    on_dest_state },
 	{ HAND_RELEASE,     8,   8,             IPC_ANY, 0,    on_release },
 	{ IDS_ASK,          5,   5,             IPC_ANY, 0,    on_ids },
 };

@@ -121,10 +121,11 @@ int ops_msg_expiry(
 /* ---- destinations (store_ops_dest.c) -------------------------------------------- */
 
 enum op_dest_what {
-	OP_DEST_DOWN,	 /* retries + 1, until, reason, texts */
-	OP_DEST_UP,	 /* all that waits there is woken */
-	OP_DEST_RECHECK, /* find its entry in sched anew */
-	OP_DEST_WAKE,	 /* up, and what is not due becomes due; see more */
+	OP_DEST_DOWN,	  /* retries + 1, until, reason, texts */
+	OP_DEST_THROTTLE, /* until, text; nothing failed */
+	OP_DEST_UP,	  /* all that waits there is woken */
+	OP_DEST_RECHECK,  /* find its entry in sched anew */
+	OP_DEST_WAKE,	  /* up, and what is not due becomes due; see more */
 };
 struct op_dest {
 	struct job job;

@@ -95,6 +95,21 @@ down(struct stxn *x, struct op_dest *op, struct sdest *d)
 	return d->r.sched_s == 0 ? 0 : stx_dest_sched(x, d, op->until_s);
 }
 
+static int
+throttle(struct stxn *x, struct op_dest *op, struct sdest *d)
+{
+	if (d->r.retries > 0)
+		return 0; /* its own clock runs */
+	d->r.until_s = op->until_s;
+	d->r.reason = op->reason;
+	d->r.text = arena_strdup(&x->arena, op->text);
+	if (d->r.text == NULL)
+		return x->hard = -ENOMEM;
+	d->dirty = d->recalc = true;
+	/* as in down() */
+	return d->r.sched_s == 0 ? 0 : stx_dest_sched(x, d, op->until_s);
+}
+
 static void
 up(struct sdest *d)
 {
@@ -177,6 +192,9 @@ op_dest_run(struct stxn *x, struct job *job)
 	switch (op->what) {
 	case OP_DEST_DOWN:
 		r = down(x, op, d);
+		break;
+	case OP_DEST_THROTTLE:
+		r = throttle(x, op, d);
 		break;
 	case OP_DEST_UP:
 		up(d);

@@ -233,17 +233,19 @@ hand_dest_state_encode(struct ipc_wr *w, const struct hand_dest_state *m)
 	ipc_wr_str(w, m->status);
 	ipc_wr_str(w, m->text);
 	ipc_wr_str(w, m->host);
+	ipc_wr_u32(w, m->wait_ms);
 }
 
 int
 hand_dest_state_decode(struct ipc_rd *r, struct hand_dest_state *ret)
 {
 	ret->dest_id = ipc_rd_u64(r);
-	ret->verdict = (enum dest_verdict)ipc_rd_enum(r, DEST_DISCARD);
+	ret->verdict = (enum dest_verdict)ipc_rd_enum(r, DEST_THROTTLED);
 	ret->reason = (enum reason)ipc_rd_enum(r, REASON_COUNT - 1);
 	ret->status = ipc_rd_str(r, 16);
 	ret->text = ipc_rd_str(r, TEXT_REPLY_MAX);
 	ret->host = ipc_rd_str(r, TEXT_DOMAIN_MAX);
+	ret->wait_ms = ipc_rd_u32(r);
 	return ipc_rd_end(r);
 }
 

@@ -150,11 +150,12 @@ void hand_return_encode(struct ipc_wr *w, const struct hand_return *m);
 int hand_return_decode(struct ipc_rd *r, struct hand_return *ret);
 
 enum dest_verdict {
-	DEST_UP,     /* a connection is good: wake all that waits there */
-	DEST_DOWN,   /* no host reachable: its own retry clock */
-	DEST_DEFER,  /* DNS or TLS policy says not now: the same clock */
-	DEST_FAILED, /* null MX, NXDOMAIN: all that is due fails */
-	DEST_DISCARD /* route /dev/null: all that is due is discarded */
+	DEST_UP,       /* a connection is good: wake all that waits there */
+	DEST_DOWN,     /* no host reachable: its own retry clock */
+	DEST_DEFER,    /* DNS or TLS policy says not now: the same clock */
+	DEST_FAILED,   /* null MX, NXDOMAIN: all that is due fails */
+	DEST_DISCARD,  /* route /dev/null: all that is due is discarded */
+	DEST_THROTTLED /* recipient_limit: nothing for wait_ms */
 };
 struct hand_dest_state {
 	uint64_t dest_id;
@@ -163,6 +164,7 @@ struct hand_dest_state {
 	const char *status; /* "4.4.1"; "" when up */
 	const char *text;   /* readable, one line */
 	const char *host;   /* last host tried, or "" */
+	uint32_t wait_ms;   /* of DEST_THROTTLED */
 };
 void hand_dest_state_encode(struct ipc_wr *w, const struct hand_dest_state *m);
 int hand_dest_state_decode(struct ipc_rd *r, struct hand_dest_state *ret);

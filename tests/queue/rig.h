@@ -697,7 +697,7 @@ rig_dest_state(struct rig *r, int i, uint64_t dest, enum dest_verdict v,
     enum reason reason)
 {
 	struct hand_dest_state m = { dest, v, reason, "4.4.1",
-		"no answer from mx1", "mx1.c.example" };
+		"no answer from mx1", "mx1.c.example", 0 };
 
 	if (v == DEST_FAILED) {
 		m.status = "5.1.10";

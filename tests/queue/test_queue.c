@@ -495,8 +495,8 @@ test_floods(void **state)
 {
 	struct rig *r = simple();
 	struct hand_dest_state down = { 0, DEST_DOWN, REASON_HOST_DOWN, "4.4.1",
-		"no answer", "" };
-	struct hand_dest_state up = { 0, DEST_UP, REASON_NONE, "", "", "" };
+		"no answer", "", 0 };
+	struct hand_dest_state up = { 0, DEST_UP, REASON_NONE, "", "", "", 0 };
 	struct ids_ask ask = { ID_MID, 1 };
 	int i;
 
@@ -771,7 +771,7 @@ test_hold_before_failing(void **state)
 	uint64_t mid, dest;
 	struct adm_call m = { ADM_HOLD, 0, { "", "", "" } };
 	struct hand_dest_state st = { 0, DEST_FAILED, REASON_NULL_MX, "5.1.10",
-		"the domain has a null MX", "" };
+		"the domain has a null MX", "", 0 };
 
 	(void)state;
 	mid = rig_send(r, "a@b.example", "c@d.example");

@@ -169,7 +169,7 @@ test_dead_domains(void **state)
 	for (i = 0; i < n; i++) {
 		uint64_t id = r->w[0].offers[i % GOT_MAX].dest_id;
 		struct hand_dest_state m = { id, DEST_DOWN, REASON_HOST_DOWN,
-			"4.4.1", "no answer", "mx" };
+			"4.4.1", "no answer", "mx", 0 };
 		struct hand_dest rel = { id };
 
 		hand_dest_state_encode(
