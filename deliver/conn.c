@@ -65,6 +65,7 @@ conn_make(struct deliver *d, struct plan *plan, size_t host, size_t addr_at)
 	TAILQ_INIT(&c->mails);
 	buf_init(&c->wire, SESSION_OUT_MAX);
 	c->max_messages = permit_max_messages(c->plan, host);
+	c->paced = pace_holds(c);
 	c->state = CONN_PERMIT;
 	if (uv_timer_init(c->d->child->loop, &c->timer) < 0) {
 		plan_unref(c->plan);
@@ -140,6 +141,7 @@ conn_close(struct conn *c)
 	c->state = CONN_CLOSING;
 	conn_return_mails(c);
 	queue_forget_pull(c->d, c);
+	pace_forget(c);
 	permit_drop(c);
 	if (c->logged_open)
 		report_close(c);

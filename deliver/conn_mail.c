@@ -159,16 +159,69 @@ pull(struct conn *c)
 	uint32_t share = dst->ready / (dst->n_conns > 0 ? dst->n_conns : 1);
 	uint32_t n = share < 1 ? 1 : share > PULL_BATCH ? PULL_BATCH : share;
 
+	if (n > room)
+		n = room;
+	if (c->paced) {
+		pace_ask(c, n * rcpt_limit(c));
+		return;
+	}
 	c->pull_empty = true;
-	queue_pull(c->d, c, dst->id, n < room ? n : room, rcpt_limit(c));
+	queue_pull(c->d, c, dst->id, n, rcpt_limit(c));
+}
+
+/* So many recipients are ours: whole messages as far as they go, and what a
+ * larger one has more than that waits. */
+static void
+pull_paced(struct conn *c, uint32_t n)
+{
+	uint32_t most = rcpt_limit(c), room = message_limit(c) - c->n_started;
+	uint32_t messages = n / most;
+
+	c->pace_got = n;
+	c->pull_empty = true;
+	if (messages > room)
+		messages = room;
+	if (messages > 0)
+		queue_pull(c->d, c, c->dest->id, messages, most);
+	else
+		queue_pull(c->d, c, c->dest->id, 1, n);
+}
+
+static void
+throttled(struct conn *c, uint32_t wait_ms)
+{
+	c->dest->ready = 0;
+	queue_dest_throttled(c->d, c->dest->id, "recipient_limit", wait_ms);
+}
+
+void
+conn_paced(struct conn *c, uint32_t n, uint32_t wait_ms)
+{
+	bool waits = c->state == CONN_PULL;
+
+	if (n > 0 && c->dest != NULL && !c->leaving &&
+	    c->dest->state == DEST_ST_OPEN && queue_is_up(c->d) &&
+	    c->n_started < message_limit(c)) {
+		pull_paced(c, n);
+		return;
+	}
+	c->pace_got = n;
+	pace_rest(c);
+	if (n == 0 && c->dest != NULL)
+		throttled(c, wait_ms);
+	if (waits) {
+		conn_next_message(c);
+		conn_drive(c);
+	}
 }
 
 static bool
 may_pull(const struct conn *c)
 {
-	return c->pull_req == 0 && c->dest != NULL && !c->leaving &&
-	    c->dest->state == DEST_ST_OPEN && c->dest->ready > 0 &&
-	    c->n_started < message_limit(c) && queue_is_up(c->d);
+	return c->pull_req == 0 && c->pace_req == 0 && c->dest != NULL &&
+	    !c->leaving && c->dest->state == DEST_ST_OPEN &&
+	    c->dest->ready > 0 && c->n_started < message_limit(c) &&
+	    queue_is_up(c->d);
 }
 
 /* Bounce verification: this destination wants it and this sender has it. */
@@ -217,10 +270,13 @@ conn_next_message(struct conn *c)
 		if (m->msg.read == NULL) {
 			settle_here(m, OUTCOME_DEFERRED, REASON_STORE, "4.3.0",
 			    "the stored message cannot be read");
+			pace_done(c, m, false);
 			tell_result(c, m);
 		} else if (fits_proof(c, m)) {
 			begin_message(c, m);
 			return;
+		} else {
+			pace_done(c, m, false);
 		}
 		mail_free(m);
 	}
@@ -228,7 +284,7 @@ conn_next_message(struct conn *c)
 		conn_return_mails(c); /* others need not wait for our QUIT */
 		c->state = CONN_TALK;
 		session_quit(c->session);
-	} else if (c->pull_req != 0) {
+	} else if (c->pull_req != 0 || c->pace_req != 0) {
 		c->state = CONN_PULL;
 	} else if (may_pull(c)) {
 		c->state = CONN_PULL;
@@ -254,7 +310,9 @@ conn_transaction_done(struct conn *c)
 		if (c->dest != NULL)
 			c->dest->mailmax = c->n_started - 1;
 		queue_return(c->d, m);
+		pace_done(c, m, false);
 	} else {
+		pace_done(c, m, true);
 		tell_result(c, m);
 		if (!over) {
 			c->n_ok++;
@@ -269,6 +327,7 @@ void
 conn_message(struct conn *c, struct mail *m)
 {
 	c->pull_empty = false;
+	pace_take(c, m);
 	TAILQ_INSERT_TAIL(&c->mails, m, link);
 	if (c->state == CONN_PULL || c->state == CONN_IDLE) {
 		conn_next_message(c);
@@ -279,6 +338,7 @@ conn_message(struct conn *c, struct mail *m)
 void
 conn_pull_end(struct conn *c)
 {
+	pace_rest(c);
 	/* none came although some were due: others have them */
 	if (c->dest != NULL && c->pull_empty)
 		c->dest->ready = 0;

@@ -10,6 +10,7 @@
  *	inquiry.c	 explain, tlsverify, and our part of sts check
  *	probe.c		 connections without mail, for these
  *	permits.c	 the right to hold one connection
+ *	pace.c		 recipients per minutes
  *	facts.c		 domain -> plan: facts and verdict, in facts_mx.c (hosts),
  *			 facts_addr.c, facts_dane.c (TLSA records) and
  *			 facts_sts.c (the policy)
@@ -337,6 +338,7 @@ struct conn {
 	LIST_ENTRY(conn) link;	/* of dest */
 	LIST_ENTRY(conn) waits; /* of permits, by request id */
 	LIST_ENTRY(conn) pulls; /* of pulls, by request id */
+	LIST_ENTRY(conn) paces; /* of questions, by request id */
 	struct deliver *d;
 	struct dest *dest;	  /* NULL once it only closes, or by a probe */
 	struct probe_host *probe; /* whose connection it is: without mail */
@@ -370,6 +372,11 @@ struct conn {
 	uint32_t max_messages; /* on this connection */
 	uint32_t n_started, n_ok;
 	char secret[256];
+
+	/* pace.c: where recipient_limit holds */
+	bool paced;
+	uint64_t pace_req; /* open question, or 0 */
+	uint32_t pace_got; /* recipients granted and not pulled yet */
 
 	uint64_t pull_req; /* open pull, or 0 */
 	bool pull_empty;   /* nothing came of it so far */
@@ -470,6 +477,26 @@ void permits_granted(struct deliver *d, uint64_t req_id, uint64_t permit_id);
 void permits_wait(
     struct deliver *d, uint64_t req_id, const struct ctl_permit_wait *m);
 
+/* ---- pace.c --------------------------------------------------------------------------- */
+
+/* Does a limit of recipients hold for this connection? Asked once. */
+bool pace_holds(const struct conn *c);
+/* Connections that make sense for it; UINT32_MAX without a limit. */
+uint32_t pace_conns(const struct plan *plan);
+/* Ask for up to want recipients; conn_paced() follows. */
+void pace_ask(struct conn *c, uint32_t want);
+/* A message has taken of what was granted. */
+void pace_take(struct conn *c, const struct mail *m);
+/* What was granted and is in no message goes back. */
+void pace_rest(struct conn *c);
+/* A message is over: the host saw its recipients, or certainly did not. */
+void pace_done(struct conn *c, const struct mail *m, bool seen);
+void pace_forget(struct conn *c); /* no answer is wanted any more */
+void pace_granted(
+    struct deliver *d, uint64_t req_id, const struct ctl_rcpt_grant *m);
+/* conn_mail.c: n recipients may go, or none for this long. */
+void conn_paced(struct conn *c, uint32_t n, uint32_t wait_ms);
+
 /* ---- peer_queue.c ------------------------------------------------------------------- */
 
 void queue_peer_new(struct deliver *d, uint32_t instance, int fd);
@@ -489,6 +516,9 @@ void queue_return(struct deliver *d, const struct mail *mail);
 void queue_dest_state(struct deliver *d, uint64_t dest_id,
     enum dest_verdict verdict, enum reason reason, const char *status,
     const char *text, const char *host);
+/* recipient_limit: nothing for this long. */
+void queue_dest_throttled(
+    struct deliver *d, uint64_t dest_id, const char *text, uint32_t wait_ms);
 void queue_release(struct deliver *d, uint64_t dest_id);
 /* A fresh DCID; 0: none at hand, conn_have_dcid() follows. */
 uint64_t queue_dcid(struct deliver *d);
@@ -601,6 +631,7 @@ struct deliver {
 	uint64_t next_req;  /* permits and pulls; never reused */
 	struct conn_list permit_waits[DEST_BUCKETS];
 	struct conn_list pulls[DEST_BUCKETS];
+	struct conn_list paces[DEST_BUCKETS];
 	struct conn_list probes; /* connections without a destination */
 	struct inquiry_list inquiries;
 	size_t n_inquiries;

@@ -548,6 +548,8 @@ wanted_conns(struct dest *dst)
 		dst->cap = dst->cap_max;
 	if (dst->plan != NULL && n > dst->plan->control->max_connections)
 		n = dst->plan->control->max_connections;
+	if (dst->plan != NULL && n > pace_conns(dst->plan))
+		n = pace_conns(dst->plan);
 	return n < dst->cap ? n : dst->cap;
 }
 

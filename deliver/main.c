@@ -151,6 +151,14 @@ on_permit_grant(struct child *c, void *arg, uint64_t req_id, uint64_t permit_id)
 }
 
 static void
+on_rcpt_grant(
+    struct child *c, void *arg, uint64_t req_id, const struct ctl_rcpt_grant *m)
+{
+	(void)c;
+	pace_granted(arg, req_id, m);
+}
+
+static void
 on_permit_wait(struct child *c, void *arg, uint64_t req_id,
     const struct ctl_permit_wait *m)
 {
@@ -165,6 +173,7 @@ static const struct child_spec spec = {
 	.on_peer = on_peer,
 	.on_reload = on_reload,
 	.on_drain = on_drain,
+	.on_rcpt_grant = on_rcpt_grant,
 	.on_permit_grant = on_permit_grant,
 	.on_permit_wait = on_permit_wait,
 };

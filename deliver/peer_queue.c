@@ -142,6 +142,25 @@ queue_dest_state(struct deliver *d, uint64_t dest_id, enum dest_verdict verdict,
 }
 
 void
+queue_dest_throttled(
+    struct deliver *d, uint64_t dest_id, const char *text, uint32_t wait_ms)
+{
+	struct hand_dest_state m = { .dest_id = dest_id,
+		.verdict = DEST_THROTTLED,
+		.reason = REASON_THROTTLED,
+		.status = "",
+		.text = text,
+		.host = "",
+		.wait_ms = wait_ms };
+
+	if (!queue_is_up(d))
+		return;
+	hand_dest_state_encode(
+	    ipc_send_begin(d->queue.chan, HAND_DEST_STATE, 0), &m);
+	must(ipc_send_end(d->queue.chan, -1), "state");
+}
+
+void
 queue_release(struct deliver *d, uint64_t dest_id)
 {
 	struct hand_dest m = { dest_id };

@@ -1,0 +1,67 @@
+"""Limits of destinations, seen from the receiving side: recipients per minutes, and what a reload
+changes. Connections over all workers: test_deliver.py."""
+from harness import equal, main, test
+
+SENDER = "sender@client.test"
+QUICK = {"delivery": {"idle": "1s", "workers": "2"}}
+
+
+def rcpts(mx):
+    return sum(len(m.rcpts) for m in mx.messages)
+
+
+def state(node, domain):
+    return node.ctl("hoststatus", domain)["destinations"][0]
+
+
+@test
+def recipients_per_minutes(w):
+    mx = w.mx("mx1.pace.test")
+    w.domain("pace.test", mx)
+    w.commit()
+    node = w.postern(settings=QUICK, destinations={
+        "pace.test": {"recipient_limit": "7/1m"}}).start()
+    # the first goes whole; of the second as many as are left; the third waits
+    node.submit(SENDER, ["a%d@pace.test" % i for i in range(4)])
+    mx.wait_messages(1)
+    node.submit(SENDER, ["b%d@pace.test" % i for i in range(10)])
+    w.wait(lambda: rcpts(mx) == 7)
+    node.submit(SENDER, ["c@pace.test"])
+    node.wait_log(r"Destination pace.test is throttled \(recipient_limit\): next attempt in \d+ s")
+    s = state(node, "pace.test")
+    equal(s["state"], "throttled")
+    equal(s["retries"], 0)
+    equal(s["reason"], "throttled")
+    # a worker that dies makes no room, nor does an operator who is in a hurry
+    node.kill("deliver")
+    w.wait(lambda: node.ctl("status", "detail") is not None)
+    node.ctl("delivernow", "pace.test", want=None)
+    node.wait_log(r"Destination pace.test is throttled", n=2)
+    equal(rcpts(mx), 7)
+    # no limit any more: the rest goes without waiting for the moment that was computed
+    node.destinations["pace.test"] = {}
+    node.reload()
+    node.wait_log(r"settings loaded")
+    node.ctl("delivernow", "pace.test", want=None)
+    w.wait(lambda: rcpts(mx) == 15)
+    node.wait_empty()
+
+
+@test
+def the_site_paces_all_its_domains(w):
+    mx = w.mx("mx1.psite.test")
+    w.zone("psite.test").a("mx1", mx.address)
+    for i in range(3):
+        w.domain("d%d.ptest" % i, mx)
+    w.commit()
+    node = w.postern(settings=QUICK, destinations={
+        "mx:*.psite.test": {"recipient_limit": "6/1m"}}).start()
+    for i in range(12):
+        node.submit(SENDER, ["r%d@d%d.ptest" % (i, i % 3)])
+    for i in range(3):
+        node.wait_log(r"Destination d%d.ptest is throttled" % i)
+    equal(rcpts(mx), 6)
+
+
+if __name__ == "__main__":
+    main()
