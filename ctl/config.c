@@ -293,10 +293,12 @@ cmd_showchanges(struct ctl *ctl, const struct args *a)
 		(void)fputs("nothing is staged\n", ctl->out);
 	} else {
 		char *by = show_value(json_object_get(doc, "who"));
-		char *others = show_value(json_object_get(doc, "others"));
+		const json_t *others = json_object_get(doc, "others");
+		bool more = json_string_length(others) > 0;
+		char *also = show_value(others); /* "-" when there is none */
 
 		(void)fprintf(ctl->out, "staged by %s%s%s\n", by,
-		    others[0] != '\0' ? " and " : "", others);
+		    more ? " and " : "", more ? also : "");
 		json_array_foreach(json_object_get(doc, "changes"), i, c)
 			show_change(ctl->out, c);
 		if ((json_int_t)i <
@@ -308,7 +310,7 @@ cmd_showchanges(struct ctl *ctl, const struct args *a)
 		show_problems(ctl->out, doc, "errors", "error");
 		show_problems(ctl->out, doc, "warnings", "warning");
 		free(by);
-		free(others);
+		free(also);
 	}
 	json_decref(doc);
 	return ok ? CTL_DONE : CTL_NO;

@@ -55,6 +55,7 @@ def stage_commit_roll_back(w):
     # nothing is in force, nothing is written, before commit
     equal(read(node, "destinations.conf"), before)
     equal(control(node, "bank.test")["max_connections"], "5")
+    equal(len(node.ctl("showchanges", raw=True).splitlines()[0].split()), 3)  # staged by WHO, and nobody else
     got = node.ctl("showchanges")
     equal(got["ok"], True)
     equal(sorted((c["kin"], c["entry"], c["change"]) for c in got["changes"]), [

@@ -1,6 +1,7 @@
 /*
  * confdocs.c - write the generated part of docs/settings.md (confdocs markdown)
- * or docs/man/postern.conf.5 (confdocs man) to stdout.
+ * or docs/man/postern.conf.5 (confdocs man) to stdout. What stands before and
+ * behind it in these files is written by hand: replace the middle only.
  *
  * A test of lib/conf checks that the files in docs/ hold what this prints.
  */

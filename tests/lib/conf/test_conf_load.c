@@ -977,6 +977,10 @@ test_printed(void **state)
 	text = printed(CONF_PRINT_MAN);
 	file = contents("docs/man/postern.conf.5");
 	assert_non_null(strstr(file, text));
+	/* and what is written by hand around it */
+	assert_memory_equal(file, ".TH POSTERN.CONF 5 ", 19);
+	assert_non_null(strstr(file, ".SH DESCRIPTION\n"));
+	assert_non_null(strstr(file, ".SH SEE ALSO\n"));
 	free(text);
 	free(file);
 }
