@@ -1,6 +1,7 @@
 /*
- * conf_take.c - what a section means: references, rules between keys, lookup
- * tables, and the files that settings name.
+ * conf_take.c - what a section of postern.conf means: references, rules between
+ * keys, lookup tables, and the files that settings name. The other files' stand
+ * in conf_take_tables.c.
  *
  * conf_build.c calls conf_take() once for each section, in the order of the
  * schema, so that a reference only looks back. A broken rule is told and the
@@ -16,17 +17,16 @@
 #include <unistd.h>
 
 #include "lib/base/err.h"
-#include "lib/conf/conf_build.h"
+#include "lib/conf/conf_take.h"
 #include "lib/mail/prvs.h"
 
 #define SECRET_MAX  ((size_t)1 << 20)  /* certificates, keys, passwords */
 #define LIST_MAX    ((size_t)64 << 20) /* authorities, users */
 #define LISTENS_MAX 1000
 
-/* Append elem to one of the set's arrays. Returns its index, or -ENOMEM. */
-static int
-push(struct conf_build *b, enum conf_section_id id, void *array_ptr, size_t *n,
-    const void *elem)
+int
+conf_push(struct conf_build *b, enum conf_section_id id, void *array_ptr,
+    size_t *n, const void *elem)
 {
 	size_t size = conf_schema[id].size;
 	void *array, *bigger;
@@ -44,8 +44,8 @@ push(struct conf_build *b, enum conf_section_id id, void *array_ptr, size_t *n,
 	return (int)(*n)++;
 }
 
-static int
-put_name(struct conf_map *map, const char *name, int index)
+int
+conf_put_name(struct conf_map *map, const char *name, int index)
 {
 	uint32_t other;
 
@@ -57,8 +57,8 @@ put_name(struct conf_map *map, const char *name, int index)
 	    : 0;
 }
 
-static const char *
-section_name(const struct conf_where *w)
+const char *
+conf_sect_name(const struct conf_where *w)
 {
 	return w->sect == NULL ? "default" : w->sect->name;
 }
@@ -71,8 +71,8 @@ is_bad(const struct conf_where *w, const char *key)
 }
 
 /* A key that has no default and must be given. */
-static void
-need(const struct conf_where *w, const char *key, bool there)
+void
+conf_need(const struct conf_where *w, const char *key, bool there)
 {
 	if (!there && !is_bad(w, key))
 		conf_where_error(w, conf_where_given(w, key) ? key : NULL,
@@ -135,8 +135,8 @@ need_file(const struct conf_where *w, const char *key, const char *path,
 	return 0;
 }
 
-static const struct conf_certificate *
-find_certificate(const struct conf *conf, const char *name)
+const struct conf_certificate *
+conf_find_certificate(const struct conf *conf, const char *name)
 {
 	size_t i;
 
@@ -147,8 +147,8 @@ find_certificate(const struct conf *conf, const char *name)
 }
 
 /* "[certificate x]" named by a key does not exist. */
-static void
-dangling(const struct conf_where *w, const char *key, const char *kind,
+void
+conf_dangling(const struct conf_where *w, const char *key, const char *kind,
     const char *file, const char *name)
 {
 	conf_where_error(w, key, false,
@@ -165,14 +165,14 @@ take_certificate(struct conf_where *w, void *base)
 	struct conf *conf = w->b->conf;
 	int r;
 
-	c->name = section_name(w);
-	need(w, "cert_file", c->cert_file != NULL);
-	need(w, "key_file", c->key_file != NULL);
+	c->name = conf_sect_name(w);
+	conf_need(w, "cert_file", c->cert_file != NULL);
+	conf_need(w, "key_file", c->key_file != NULL);
 	r = need_file(w, "cert_file", c->cert_file, SECRET_MAX, NULL);
 	if (r == 0)
 		r = need_file(w, "key_file", c->key_file, SECRET_MAX, NULL);
 	if (r == 0)
-		r = push(
+		r = conf_push(
 		    w->b, w->id, &conf->certificates, &conf->n_certificates, c);
 	return r < 0 ? r : 0;
 }
@@ -184,12 +184,12 @@ take_credential(struct conf_where *w, void *base)
 	struct conf *conf = w->b->conf;
 	int r;
 
-	c->name = section_name(w);
-	need(w, "user", c->user != NULL);
-	need(w, "secret_file", c->secret_file != NULL);
+	c->name = conf_sect_name(w);
+	conf_need(w, "user", c->user != NULL);
+	conf_need(w, "secret_file", c->secret_file != NULL);
 	r = need_file(w, "secret_file", c->secret_file, SECRET_MAX, NULL);
 	if (r == 0)
-		r = push(
+		r = conf_push(
 		    w->b, w->id, &conf->credentials, &conf->n_credentials, c);
 	return r < 0 ? r : 0;
 }
@@ -201,9 +201,9 @@ take_postern(struct conf_where *w, void *base)
 	const char *why, *host = w->b->src->hostname;
 	char name[256];
 
-	need(w, "state_dir", n->state_dir != NULL);
-	need(w, "run_dir", n->run_dir != NULL);
-	need(w, "user_prefix", n->user_prefix != NULL || n->user != NULL);
+	conf_need(w, "state_dir", n->state_dir != NULL);
+	conf_need(w, "run_dir", n->run_dir != NULL);
+	conf_need(w, "user_prefix", n->user_prefix != NULL || n->user != NULL);
 	if (n->hostname == NULL && !is_bad(w, "hostname")) {
 		if (host == NULL ||
 		    !conf_domain_normalise(host, strlen(host), name, &why)) {
@@ -296,7 +296,7 @@ take_validate(struct conf_where *w, const struct conf_resolver *rs)
 	    "server on this host that validates");
 	return 0;
 #endif
-	need(w, "trust_anchor", rs->trust_anchor != NULL);
+	conf_need(w, "trust_anchor", rs->trust_anchor != NULL);
 	r = need_file(w, "trust_anchor", rs->trust_anchor, SECRET_MAX,
 	    conf_where_given(w, "trust_anchor") ? NULL : &missing);
 	if (missing)
@@ -465,9 +465,9 @@ take_admin(struct conf_where *w, void *base)
 	struct conf_admin *a = base;
 	int r;
 
-	a->cert = find_certificate(w->b->conf, a->certificate);
+	a->cert = conf_find_certificate(w->b->conf, a->certificate);
 	if (a->certificate != NULL && a->cert == NULL)
-		dangling(w, "certificate", "certificate", "postern.conf",
+		conf_dangling(w, "certificate", "certificate", "postern.conf",
 		    a->certificate);
 	r = need_file(w, "users_file", a->users_file, LIST_MAX, NULL);
 	if (r == 0)
@@ -525,7 +525,7 @@ take_verification(struct conf_where *w, void *base)
 	int r;
 
 	if (v->key_file != NULL)
-		need(w, "senders", v->senders.n > 0);
+		conf_need(w, "senders", v->senders.n > 0);
 	r = need_file(w, "key_file", v->key_file, SECRET_MAX, NULL);
 	if (r == 0)
 		r = put_tagged(w, "senders", &v->senders, true);
@@ -547,12 +547,12 @@ take_cluster(struct conf_where *w, void *base)
 static void
 check_listener_tls(const struct conf_where *w, struct conf_listener *l)
 {
-	l->cert = find_certificate(w->b->conf, l->certificate);
+	l->cert = conf_find_certificate(w->b->conf, l->certificate);
 	if (w->bad != 0)
 		return; /* what follows would only confuse */
 	if (l->cert == NULL && l->certificate != NULL &&
 	    conf_where_given(w, "certificate")) {
-		dangling(w, "certificate", "certificate", "postern.conf",
+		conf_dangling(w, "certificate", "certificate", "postern.conf",
 		    l->certificate);
 		return;
 	}
@@ -586,8 +586,8 @@ take_listener(struct conf_where *w, void *base)
 	size_t i;
 	int r;
 
-	l->name = section_name(w);
-	need(w, "address", l->address.n > 0);
+	l->name = conf_sect_name(w);
+	conf_need(w, "address", l->address.n > 0);
 	check_listener_tls(w, l);
 	if (l->auth != CONF_AUTH_NO && l->auth_file == NULL &&
 	    !is_bad(w, "auth_file"))
@@ -597,7 +597,7 @@ take_listener(struct conf_where *w, void *base)
 	    ? &conf->profiles[0]
 	    : conf_profile_lookup(conf, l->bounce_profile);
 	if (l->profile == NULL)
-		dangling(w, "bounce_profile", "profile", "bounce.conf",
+		conf_dangling(w, "bounce_profile", "profile", "bounce.conf",
 		    l->bounce_profile);
 	if (l->accept_bounces && conf->verification.key_file == NULL)
 		conf_where_error(w, "accept_bounces", false,
@@ -614,322 +614,9 @@ take_listener(struct conf_where *w, void *base)
 	if (r == 0)
 		r = take_addrs(w, "address", &l->address);
 	if (r == 0)
-		r = push(w->b, w->id, &conf->listeners, &conf->n_listeners, l);
-	return r < 0 ? r : put_name(&conf->index->listeners, l->name, r);
-}
-
-/* ---- tables -------------------------------------------------------------- */
-
-static int
-take_profile(struct conf_where *w, void *base)
-{
-	struct conf_profile *p = base;
-	struct conf *conf = w->b->conf;
-	int r;
-
-	p->name = section_name(w);
-	if (p->initial_retry_s > p->max_retry_s && w->bad == 0)
-		conf_where_error(w,
-		    conf_where_given(w, "initial_retry") ? "initial_retry"
-							 : "max_retry",
-		    false,
-		    "found initial_retry above max_retry, wanted it below");
-	if (w->sect != NULL && strcmp(p->name, "default") == 0) {
-		conf->profiles[0] = *p;
-		return 0;
-	}
-	r = push(w->b, w->id, &conf->profiles, &conf->n_profiles, p);
-	return put_name(&conf->index->profiles, p->name, r);
-}
-
-/* One pattern of a gateway; two gateways cannot have the same. */
-static int
-put_pattern(const struct conf_where *w, struct conf_map *map, const void *key,
-    size_t len, uint32_t index, const char *name, const char *text)
-{
-	uint32_t other;
-	int r;
-
-	r = conf_map_put(map, key, len, index, &other);
-	if (r < 0)
-		return r;
-	if (r == 1)
-		conf_where_error(w, name, false,
-		    "%s: found '%s', which gateway %s has already, wanted it "
-		    "once",
-		    name, text, w->b->conf->gateways[other].name);
-	return 0;
-}
-
-static int
-take_gateway(struct conf_where *w, void *base)
-{
-	struct conf_gateway *g = base;
-	struct conf *conf = w->b->conf;
-	struct conf_index *ix = conf->index;
-	uint8_t *key;
-	char text[64];
-	size_t i;
-	int r = 0;
-
-	g->name = section_name(w);
-	if (g->hostname == NULL)
-		g->hostname = conf->node.hostname;
-	if (w->sect != NULL && strcmp(g->name, "default") == 0) {
-		g->index = 0;
-		conf->gateways[0] = *g;
-	} else {
-		g->index = (uint32_t)conf->n_gateways;
-		r = push(w->b, w->id, &conf->gateways, &conf->n_gateways, g);
-		r = put_name(&ix->gateways, g->name, r);
-	}
-	for (i = 0; r == 0 && i < g->senders.n; i++)
-		r = put_pattern(w, &ix->senders, g->senders.v[i],
-		    strlen(g->senders.v[i]), g->index, "senders",
-		    g->senders.v[i]);
-	for (i = 0; r == 0 && i < g->clients.n; i++) {
-		key = conf_alloc(conf, CONF_NET_KEY);
-		if (key == NULL)
-			return -ENOMEM;
-		conf_net_key(&g->clients.v[i], key);
-		r = put_pattern(w, &ix->clients, key, CONF_NET_KEY, g->index,
-		    "clients",
-		    conf_net_format(&g->clients.v[i], text, sizeof(text)));
-		if (g->clients.v[i].family == AF_INET)
-			ix->prefix4[g->clients.v[i].prefix] = true;
-		else
-			ix->prefix6[g->clients.v[i].prefix] = true;
-	}
-	return r;
-}
-
-bool
-conf_dest_name(const char *text, size_t len, bool sites, char *out, char *why,
-    size_t why_len)
-{
-	const char *reason, *prefix = "";
-	char literal[64], name[256];
-	uint8_t ip[16];
-	size_t skip = 0;
-	bool v6;
-
-	if (len >= 3 && text[0] == '[' && text[len - 1] == ']' && len < 60) {
-		v6 = len > 7 && strncasecmp(text, "[IPv6:", 6) == 0;
-		memcpy(literal, text + (v6 ? 6 : 1), len - (v6 ? 7 : 2));
-		literal[len - (v6 ? 7 : 2)] = '\0';
-		if (inet_pton(v6 ? AF_INET6 : AF_INET, literal, ip) == 1) {
-			(void)inet_ntop(v6 ? AF_INET6 : AF_INET, ip, literal,
-			    sizeof(literal));
-			(void)snprintf(
-			    out, 300, v6 ? "[IPv6:%s]" : "[%s]", literal);
-			return true;
-		}
-		(void)snprintf(why, why_len,
-		    "[192.0.2.1] or [IPv6:2001:db8::1] between the brackets");
-		return false;
-	}
-	if (sites && len >= 3 && strncasecmp(text, "mx:", 3) == 0) {
-		prefix = "mx:";
-		skip = 3;
-		if (len > 5 && memcmp(text + 3, "*.", 2) == 0) {
-			prefix = "mx:*.";
-			skip = 5;
-		} else if (len > 4 && text[3] == '.') {
-			prefix = "mx:*.";
-			skip = 4;
-		}
-	} else if (len > 2 && memcmp(text, "*.", 2) == 0) {
-		(void)snprintf(why, why_len,
-		    "a leading dot for all names below: [.%.*s]",
-		    (int)(len - 2 > 80 ? 80 : len - 2), text + 2);
-		return false;
-	} else if (len > 1 && text[0] == '.') {
-		prefix = ".";
-		skip = 1;
-	}
-	if (!conf_domain_normalise(text + skip, len - skip, name, &reason)) {
-		(void)snprintf(
-		    why, why_len, "a domain name (it has %s)", reason);
-		return false;
-	}
-	(void)snprintf(out, 300, "%s%s", prefix, name);
-	return true;
-}
-
-/* tls = none and what it does to DANE and MTA-STS (tls-policy, section 7). */
-static void
-check_dest_tls(const struct conf_where *w, struct conf_dest *d)
-{
-	bool entry = w->id == CONF_S_DESTINATION;
-	const char *key;
-
-	if (d->tls != CONF_TLS_NONE)
-		return;
-	if (entry && conf_where_given(w, "tls")) {
-		if (!conf_where_given(w, "dane"))
-			d->dane = CONF_DANE_NONE;
-		if (!conf_where_given(w, "mta_sts"))
-			d->mta_sts = CONF_STS_OFF;
-	}
-	if (d->dane == CONF_DANE_NONE && d->mta_sts == CONF_STS_OFF)
-		return;
-	key = d->dane != CONF_DANE_NONE ? "dane" : "mta_sts";
-	conf_where_error(w, conf_where_given(w, key) ? key : "tls", false,
-	    "found tls = none%s together with %s = %s, wanted %s = %s or "
-	    "another tls",
-	    conf_where_given(w, "tls") ? "" : " (from DEFAULT)", key,
-	    d->dane != CONF_DANE_NONE ? conf_dane_name(d->dane)
-				      : conf_sts_name(d->mta_sts),
-	    key, d->dane != CONF_DANE_NONE ? "none" : "off");
-}
-
-/* An mx: entry binds many domains: only limits make sense in it. */
-static void
-check_site(const struct conf_where *w)
-{
-	static const char *const allowed[] = { "max_connections",
-		"max_messages_per_connection", "recipient_limit", "limit_apply",
-		"until", "ticket" };
-	size_t i, k;
-
-	for (i = 0; i < w->schema->n_keys; i++) {
-		if ((w->given >> i & 1) == 0)
-			continue;
-		for (k = 0; k < sizeof(allowed) / sizeof(allowed[0]); k++)
-			if (strcmp(w->schema->keys[i].name, allowed[k]) == 0)
-				break;
-		if (k == sizeof(allowed) / sizeof(allowed[0]))
-			conf_where_error(w, w->schema->keys[i].name, false,
-			    "found %s in an mx: entry, wanted only limits "
-			    "there (max_connections, "
-			    "max_messages_per_connection, recipient_limit, "
-			    "limit_apply, until, ticket)",
-			    w->schema->keys[i].name);
-	}
-}
-
-/* References and rules of an entry, DEFAULT or not. */
-static void
-check_dest(const struct conf_where *w, struct conf_dest *d)
-{
-	const struct conf *conf = w->b->conf;
-	bool all = w->id == CONF_S_DEFAULT;
-
-	if (w->bad != 0)
-		return; /* what follows would only confuse */
-	if (all || conf_where_given(w, "certificate")) {
-		d->cert = find_certificate(conf, d->certificate);
-		if (d->cert == NULL && d->certificate != NULL &&
-		    strcmp(d->certificate, "default") != 0)
-			dangling(w, "certificate", "certificate",
-			    "postern.conf", d->certificate);
-	}
-	if (conf_where_given(w, "bounce_profile")) {
-		d->profile = d->bounce_profile == NULL
-		    ? NULL
-		    : conf_profile_lookup(conf, d->bounce_profile);
-		if (d->profile == NULL && d->bounce_profile != NULL)
-			dangling(w, "bounce_profile", "profile", "bounce.conf",
-			    d->bounce_profile);
-	}
-	if (conf_where_given(w, "limit_apply") &&
-	    d->limit_apply == CONF_APPLY_CLUSTER && conf->cluster.redis == NULL)
-		conf_where_error(w, "limit_apply", false,
-		    "limit_apply: found cluster, but [cluster] has no redis, "
-		    "wanted system or gateway");
-	if (conf_where_given(w, "bounce_tagging") && d->bounce_tagging &&
-	    conf->verification.key_file == NULL)
-		conf_where_error(w, "bounce_tagging", false,
-		    "bounce_tagging: found on, but [bounce-verification] of "
-		    "postern.conf has no key_file, wanted one, or off");
-	check_dest_tls(w, d);
-}
-
-static int
-take_default(struct conf_where *w, void *base)
-{
-	struct conf_dest *d = base;
-	struct conf *conf = w->b->conf;
-	int r;
-
-	d->name = "DEFAULT";
-	d->kind = CONF_DEST_DEFAULT;
-	d->given = w->given;
-	check_dest(w, d);
-	if (conf_where_given(w, "until"))
-		conf_where_error(w, "until", false,
-		    "found until in [DEFAULT], wanted it only in entries that "
-		    "it can revert to DEFAULT");
-	r = push(w->b, CONF_S_DESTINATION, &conf->dests, &conf->n_dests, d);
-	if (r < 0)
-		return r;
-	/* what an entry is for and how long is its own business */
-	d->until_s = 0;
-	d->ticket = NULL;
-	/* the other entries start from here */
-	memcpy(w->b->proto[CONF_S_DESTINATION], d, sizeof(*d));
-	return 0;
-}
-
-static int
-take_destination(struct conf_where *w, void *base)
-{
-	struct conf_dest *d = base;
-	struct conf *conf = w->b->conf;
-	struct conf_map *map = &conf->index->dests;
-	const char *key;
-	int r;
-
-	d->name = key = section_name(w);
-	d->given = w->given;
-	if (d->until_s != 0)
-		conf->index->expiring = true;
-	if (strncmp(d->name, "mx:", 3) == 0) {
-		d->kind = CONF_DEST_MX_SITE;
-		map = &conf->index->sites;
-		key += d->name[3] == '*' ? 4 : 3; /* ".example.com" */
-		check_site(w);
-	} else {
-		d->kind =
-		    d->name[0] == '.' ? CONF_DEST_PARTIAL : CONF_DEST_DOMAIN;
-	}
-	check_dest(w, d);
-	r = push(w->b, CONF_S_DESTINATION, &conf->dests, &conf->n_dests, d);
-	return put_name(map, key, r);
-}
-
-static int
-take_route(struct conf_where *w, void *base)
-{
-	struct conf_route *rt = base;
-	struct conf *conf = w->b->conf;
-	struct conf_route_host *h = (struct conf_route_host *)rt->hosts;
-	size_t i;
-	int r;
-
-	rt->name = section_name(w);
-	rt->has_tls = conf_where_given(w, "tls");
-	if (!rt->has_tls)
-		rt->tls = CONF_TLS_PREFERRED; /* not none, if one forgets */
-	need(w, "hosts", conf_where_given(w, "hosts"));
-	for (i = 0; i < rt->n_hosts; i++) {
-		if (h[i].port == 0)
-			h[i].port = conf->delivery.port;
-		if (h[i].addr.sa.sa_family != AF_UNSPEC)
-			h[i].addr.in.sin_port = htons(h[i].port);
-	}
-	for (i = 0; rt->credential != NULL && i < conf->n_credentials; i++)
-		if (strcmp(conf->credentials[i].name, rt->credential) == 0)
-			rt->cred = &conf->credentials[i];
-	if (rt->credential != NULL && rt->cred == NULL)
-		dangling(w, "credential", "credential", "postern.conf",
-		    rt->credential);
-	if (rt->credential != NULL && rt->kind != CONF_ROUTE_HOSTS)
-		conf_where_error(w, "credential", false,
-		    "found credential for a route without hosts, wanted hosts "
-		    "by name or address");
-	r = push(w->b, w->id, &conf->routes, &conf->n_routes, rt);
-	return put_name(&conf->index->routes, rt->name, r);
+		r = conf_push(
+		    w->b, w->id, &conf->listeners, &conf->n_listeners, l);
+	return r < 0 ? r : conf_put_name(&conf->index->listeners, l->name, r);
 }
 
 /* ---- by kind ------------------------------------------------------------- */
@@ -937,7 +624,7 @@ take_route(struct conf_where *w, void *base)
 static int (*const takers[CONF_S_COUNT])(struct conf_where *, void *) = {
 	[CONF_S_CERTIFICATE] = take_certificate,
 	[CONF_S_CREDENTIAL] = take_credential,
-	[CONF_S_PROFILE] = take_profile,
+	[CONF_S_PROFILE] = conf_take_profile,
 	[CONF_S_POSTERN] = take_postern,
 	[CONF_S_TRUST] = take_trust,
 	[CONF_S_RESOLVER] = take_resolver,
@@ -949,10 +636,10 @@ static int (*const takers[CONF_S_COUNT])(struct conf_where *, void *) = {
 	[CONF_S_CLUSTER] = take_cluster,
 	[CONF_S_VERIFICATION] = take_verification,
 	[CONF_S_LISTENER] = take_listener,
-	[CONF_S_GATEWAY] = take_gateway,
-	[CONF_S_DEFAULT] = take_default,
-	[CONF_S_DESTINATION] = take_destination,
-	[CONF_S_ROUTE] = take_route,
+	[CONF_S_GATEWAY] = conf_take_gateway,
+	[CONF_S_DEFAULT] = conf_take_default,
+	[CONF_S_DESTINATION] = conf_take_destination,
+	[CONF_S_ROUTE] = conf_take_route,
 };
 
 int
