@@ -105,7 +105,7 @@ $(foreach c,$(CHILDREN),$(eval SRC_$(c) := $(wildcard $(c)/*.c)))
 # Libraries beyond the common ones, by program.
 XLIBS_supervisor := $(LIBS_tls)
 XLIBS_ctl        := $(LIBS_json) $(LIBS_curl) $(LIBS_tls) \
-	$(shell pkg-config --libs libcares 2>/dev/null)
+	$(shell pkg-config --libs libcares libedit 2>/dev/null)
 XLIBS_smtpd      := $(LIBS_tls) -lcrypt -lpthread
 XLIBS_queue      := $(shell pkg-config --libs lmdb 2>/dev/null) -lpthread
 XLIBS_resolver   := $(shell pkg-config --libs libcares 2>/dev/null) \

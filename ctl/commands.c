@@ -129,7 +129,8 @@ static const struct opt commit_opts[] = {
 	"its\n"                                                               \
 	"default applies. Values are checked at once, rules between entries " \
 	"at\n"                                                                \
-	"showchanges and commit."
+	"showchanges and commit. Without arguments, at a terminal: a "        \
+	"dialogue."
 
 const struct command ctl_commands[] = {
 	{ "status", "[detail]", "counters, rates, gauges, processes",

@@ -8,6 +8,7 @@
 #include "ctl/config.h"
 #include "ctl/ctl.h"
 #include "ctl/show.h"
+#include "ctl/terminal.h"
 
 #include <errno.h>
 #include <pwd.h>
@@ -66,8 +67,8 @@ config_list(
 	return ctl_ask(ctl, "GET", path, NULL, ret_doc);
 }
 
-static int
-list(struct ctl *ctl, const char *kin)
+int
+config_show_list(struct ctl *ctl, const char *kin)
 {
 	char path[128];
 	const json_t *entry;
@@ -92,8 +93,8 @@ list(struct ctl *ctl, const char *kin)
 	return CTL_DONE;
 }
 
-static int
-show(struct ctl *ctl, const char *kin, const char *name)
+int
+config_show(struct ctl *ctl, const char *kin, const char *name)
 {
 	char *word = ctl_escape(name), path[2048];
 	json_t *doc;
@@ -191,12 +192,15 @@ cmd_config(struct ctl *ctl, const struct args *a)
 	const char *kin = a->cmd->name, *verb, *name;
 	json_t *keys;
 
+	if (a->n_pos == 0 && !ctl->json && terminal_is(ctl))
+		return config_dialog(ctl, kin);
 	if (a->n_pos == 0)
-		return list(ctl, kin);
+		return config_show_list(ctl, kin);
 	verb = a->pos[0];
 	name = a->n_pos > 1 ? a->pos[1] : NULL;
-	if (strcmp(verb, "list") == 0 && a->n_pos == 1)
-		return list(ctl, kin);
+	if ((strcmp(verb, "list") == 0 || strcmp(verb, "print") == 0) &&
+	    a->n_pos == 1)
+		return config_show_list(ctl, kin);
 	if (strcmp(verb, "clear") == 0 && a->n_pos == 1)
 		return change(ctl, kin, verb, "", json_object());
 	if (strcmp(verb, "import") == 0 && a->n_pos == 2)
@@ -204,7 +208,7 @@ cmd_config(struct ctl *ctl, const struct args *a)
 	if (strcmp(verb, "export") == 0)
 		return config_export(ctl, kin, name);
 	if (strcmp(verb, "show") == 0 && a->n_pos == 2)
-		return show(ctl, kin, name);
+		return config_show(ctl, kin, name);
 	if (strcmp(verb, "delete") == 0 && a->n_pos == 2)
 		return change(ctl, kin, verb, name, json_object());
 	if (strcmp(verb, "default") == 0 && strcmp(kin, "destconfig") == 0) {
@@ -355,7 +359,23 @@ int
 cmd_commit(struct ctl *ctl, const struct args *a)
 {
 	const char *message = args_opt(a, "-m");
+	struct terminal *term;
+	char text[900] = "";
 
+	/* who sits there is asked, as he is used to */
+	if (message == NULL && !ctl->json && terminal_is(ctl) &&
+	    (term = terminal_new(ctl)) != NULL) {
+		(void)fputs(
+		    "Please enter some comments describing your changes:\n",
+		    ctl->out);
+		if (!terminal_ask(term, "", text, sizeof(text))) {
+			terminal_free(term);
+			(void)fputs("\nnothing is committed\n", ctl->out);
+			return CTL_NO;
+		}
+		terminal_free(term);
+		message = text;
+	}
 	return committed(ctl, "/v1/commit",
 	    json_pack("{s:s, s:s}", "message", message == NULL ? "" : message,
 		"who", config_who()));

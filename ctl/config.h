@@ -16,6 +16,13 @@ const char *config_who(void);
 int config_list(
     struct ctl *ctl, const char *kin, const char *after, json_t **ret_doc);
 
+/* Print them, or one. */
+int config_show_list(struct ctl *ctl, const char *kin);
+int config_show(struct ctl *ctl, const char *kin, const char *name);
+
+/* dialog.c: the table at a terminal. */
+int config_dialog(struct ctl *ctl, const char *kin);
+
 /*
  * config_file.c: a whole table from a file, and to one; "-" and NULL are the
  * streams. destconfig speaks the other gateway's format, the others ours.

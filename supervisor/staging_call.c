@@ -96,6 +96,16 @@ put_entry(struct call *c, long i)
 	json_put_end_obj(&c->j);
 }
 
+static size_t
+count(const struct conf_edit *e)
+{
+	size_t i, n = 0;
+
+	for (i = 0; i < conf_edit_count(e); i++)
+		n += conf_edit_at(e, i) != NULL;
+	return n;
+}
+
 static int
 do_list(struct call *c)
 {
@@ -114,6 +124,7 @@ do_list(struct call *c)
 	json_put_obj(&c->j, NULL);
 	json_put_str(&c->j, "kin", c->kin->name);
 	json_put_bool(&c->j, "staged", c->s->staged);
+	json_put_uint(&c->j, "count", count(e));
 	json_put_arr(&c->j, "entries");
 	for (; i < conf_edit_count(e) && n < max && buf_len(c->doc) < DOC_ROOM;
 	     i++) {
