@@ -114,6 +114,15 @@ on_soon(uv_timer_t *timer)
 	uv_close((uv_handle_t *)timer, on_closed);
 }
 
+/* A policy that lives shorter than it is kept here. */
+static bool
+is_over(const struct kept *k)
+{
+	return k->res.why == STS_FETCH_OK &&
+	    clock_mono_ms() - k->at_ms >=
+	    (int64_t)k->res.policy.max_age_s * 1000;
+}
+
 bool
 check_keep_take(struct app *app, const char *domain, const char *id,
     discover_fetch_cb *cb, void *arg)
@@ -125,7 +134,7 @@ check_keep_take(struct app *app, const char *domain, const char *id,
 	for (i = 0; i < KEPT_MAX; i++)
 		if (id[0] != '\0' && strcmp(kept[i].id, id) == 0 &&
 		    strcmp(kept[i].domain, domain) == 0 &&
-		    kept[i].at_ms > oldest)
+		    kept[i].at_ms > oldest && !is_over(&kept[i]))
 			break;
 	if (i == KEPT_MAX)
 		return false;
@@ -137,6 +146,7 @@ check_keep_take(struct app *app, const char *domain, const char *id,
 	h->timer.data = h;
 	h->app = app;
 	h->kept = kept[i];
+	h->kept.res.age_s = (clock_mono_ms() - kept[i].at_ms + 999) / 1000;
 	memset(&kept[i], 0, sizeof(kept[i]));
 	h->cb = cb;
 	h->arg = arg;

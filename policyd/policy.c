@@ -383,7 +383,7 @@ take_fetched(struct policy_entry *e, struct sts_fetch_result *res)
 	 * stays, so that the next announcement is compared with it */
 	(void)snprintf(e->rec.id, sizeof(e->rec.id), "%s",
 	    e->id[0] != '\0' ? e->id : old_id);
-	e->rec.fetched_s = policy_now_s(p);
+	e->rec.fetched_s = policy_now_s(p) - res->age_s;
 	e->rec.used_s = used;
 	e->rec.policy = res->policy;
 	memset(&res->policy, 0, sizeof(res->policy)); /* ours now */

@@ -61,6 +61,7 @@ struct sts_fetch_result {
 	const char *text; /* body, borrowed for the call; NULL unless ok */
 	size_t text_len;
 	struct sts_policy policy; /* when ok; zero it to keep it */
+	int64_t age_s; /* it came so long ago: 0, unless somebody kept it */
 };
 typedef void sts_fetch_cb(void *arg, struct sts_fetch_result *res);
 

@@ -272,12 +272,15 @@ txt_fails(struct world *w)
 	answer_txt(w, STS_TXT_TEMPORARY, "");
 }
 
-/* A policy of this mode arrives, and is saved. */
+/* A policy of this mode arrives, and is saved; fetched some time ago. */
 static void
-fetched(struct world *w, const char *mode, unsigned max_age)
+fetched_before(
+    struct world *w, const char *mode, unsigned max_age, int64_t age_s)
 {
 	char text[256];
-	struct sts_fetch_result res = { .why = STS_FETCH_OK, .text = text };
+	struct sts_fetch_result res = {
+		.why = STS_FETCH_OK, .text = text, .age_s = age_s
+	};
 
 	(void)snprintf(text, sizeof(text),
 	    "version: STSv1\nmode: %s\nmax_age: %u\nmx: mx.a.example\n", mode,
@@ -293,6 +296,12 @@ fetched(struct world *w, const char *mode, unsigned max_age)
 		w->save_open = false;
 		policy_on_saved(w->p, w->fetching, w->save_result);
 	}
+}
+
+static void
+fetched(struct world *w, const char *mode, unsigned max_age)
+{
+	fetched_before(w, mode, max_age, 0);
 }
 
 static void
@@ -520,6 +529,27 @@ test_sts40_expiry(void **state)
 	expect(&w, POLICY_NONE, "");
 	assert_int_equal(w.events[EVENT_EXPIRED], 1);
 	assert_int_equal(w.n_stored, 0);
+	end(&w);
+}
+
+/* STS-40: its life counts from the fetch, also where an operator's look was the
+ * fetch and mail came a moment later. */
+static void
+test_sts40_fetched_before(void **state)
+{
+	struct world w;
+
+	(void)state;
+	begin(&w);
+	ask(&w, 0);
+	txt(&w, "1");
+	fetched_before(&w, "enforce", 60, 25);
+	expect(&w, POLICY_FOUND, "1");
+	assert_int_equal(w.age_s, 25);
+	pass(&w, 35);
+	ask(&w, 0);
+	txt_gone(&w);
+	expect(&w, POLICY_NONE, "");
 	end(&w);
 }
 
@@ -1264,6 +1294,7 @@ main(void)
 		cmocka_unit_test(test_cache_hit),
 		cmocka_unit_test(test_sts48_none_replaces),
 		cmocka_unit_test(test_sts40_expiry),
+		cmocka_unit_test(test_sts40_fetched_before),
 		cmocka_unit_test(test_sts40_clock_jumps),
 		cmocka_unit_test(test_sts40_clock_ahead),
 		cmocka_unit_test(test_store_full),
