@@ -8,6 +8,7 @@
 #include "admin/api.h"
 #include "lib/base/buf.h"
 
+#include <stdint.h>
 #include <stdio.h>
 #include <string.h>
 
@@ -178,7 +179,10 @@ act(struct work *w, enum config_verb verb)
 	n = json_object_get(doc, "revision");
 	if (message == NULL || who == NULL || strlen(who) > 128 ||
 	    strlen(message) > 1000 ||
-	    (n != NULL && (!json_is_integer(n) || json_integer_value(n) <= 0)))
+	    (n != NULL &&
+		(!json_is_integer(n) || json_integer_value(n) <= 0 ||
+		    /* it goes beside the verb, in one number */
+		    json_integer_value(n) > INT64_MAX >> 8)))
 		(void)api_bad(w,
 		    "message and who are texts (at most 1000 and 128 bytes), "
 		    "revision a number");

@@ -72,6 +72,9 @@ def stage_commit_roll_back(w):
     equal(control(node, "bank.test")["max_connections"], "6")
     equal(control(node, "other.test")["max_messages_per_connection"], "20")
     equal(node.ctl("showchanges")["staged"], False)
+    # a number that there is not is refused, whatever its size
+    node.ctl("rollbackconfig", "77", want=1)
+    node.ctl("rollbackconfig", str(1 << 56), want=2, raw=True)
     got = node.ctl("rollbackconfig")
     equal(got["revision"], 3)
     equal(read(node, "destinations.conf"), before)
