@@ -423,7 +423,7 @@ write_text(struct queue *q, struct sview *v, struct notice *n, uint64_t mid,
 		.rcpts = n->rcpts,
 		.n_rcpts = n->op.n,
 	};
-	struct bounce_out out;
+	struct bounce_out out = { 0 };
 	int r;
 
 	b.to = n->rcpt.address;

@@ -291,7 +291,7 @@ range_in_view(struct pool_ctx *ctx, const struct touch *t, struct key *at,
 	for (; r == 0 && n < max && !is_past(t, &it); r = siter_next(&it)) {
 		files[n_files].mid = 0;
 		follow(&v, t, &it, &files[n_files]);
-		if (files[n_files].mid != 0 && n_files < PER_VIEW)
+		if (n_files < PER_VIEW && files[n_files].mid != 0)
 			n_files++;
 		n++;
 		at->len = it.k.mv_size < KEY_MAX ? it.k.mv_size : KEY_MAX;

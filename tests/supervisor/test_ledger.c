@@ -424,7 +424,8 @@ model_granted(void *arg, uint32_t holder, uint64_t req_id, uint64_t permit_id)
 		if (model.m[i].is == M_WAITS && model.m[i].req == req_id &&
 		    model.m[i].holder == holder)
 			break;
-	assert_true(i < MODEL); /* also: not to the dead */
+	if (i == MODEL) /* also: not to the dead */
+		fail_msg("granted to nobody who waits");
 	model.m[i].is = M_HELD;
 	model.m[i].permit = permit_id;
 	if (model.step - model.m[i].since > model.longest)
