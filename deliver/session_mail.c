@@ -269,8 +269,8 @@ wire_sender(const struct session *s, char *buf, size_t cap)
 	if (!wire_address(s, m->sender, buf, cap))
 		return false;
 	if (m->tag.keys != NULL &&
-	    prvs_tag(m->tag.keys, buf, m->tag.day, m->tag.lifetime_days,
-		tagged))
+	    prvs_tag(
+		m->tag.keys, buf, m->tag.day, m->tag.lifetime_days, tagged))
 		(void)snprintf(buf, cap, "%s", tagged);
 	return true;
 }
