@@ -81,8 +81,9 @@ conn_make(struct deliver *d, struct plan *plan, size_t host, size_t addr_at)
 static void
 conn_begin(struct conn *c)
 {
-	if (permit_ask(c) < 0)
-		conn_set_timer(c, 1000); /* the supervisor is gone or slow */
+	if (!fds_take(c) || permit_ask(c) < 0)
+		/* no descriptors, or the supervisor is gone or slow */
+		conn_set_timer(c, 1000);
 }
 
 struct conn *
@@ -143,6 +144,7 @@ conn_close(struct conn *c)
 	queue_forget_pull(c->d, c);
 	pace_forget(c);
 	permit_drop(c);
+	fds_give(c);
 	if (c->logged_open)
 		report_close(c);
 	if (c->dest != NULL) {
@@ -464,7 +466,9 @@ arm(struct conn *c)
 	uint64_t progress = session_progress(c->session);
 
 	if (c->state == CONN_IDLE)
-		conn_set_timer(c, c->plan->env->session.idle_ms + 1);
+		conn_set_timer(c,
+		    fds_are_short(c->d) ? 1
+					: c->plan->env->session.idle_ms + 1);
 	else if (c->state == CONN_PULL)
 		conn_set_timer(c, 0); /* queue answers, or goes */
 	else if (progress != c->progress)
@@ -498,8 +502,7 @@ on_timer(uv_timer_t *timer)
 
 	switch (c->state) {
 	case CONN_PERMIT:
-		if (permit_ask(c) < 0)
-			conn_set_timer(c, 1000);
+		conn_begin(c);
 		return;
 	case CONN_CONNECT:
 		(void)snprintf(text, sizeof(text), "no answer within %lld s",

@@ -161,6 +161,7 @@ pull(struct conn *c)
 
 	if (n > room)
 		n = room;
+	n = fds_for_messages(c->d, n);
 	if (c->paced) {
 		pace_ask(c, n * rcpt_limit(c));
 		return;

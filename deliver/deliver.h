@@ -34,6 +34,7 @@
 #include "lib/dns/dns.h"
 #include "lib/ipc/chan.h"
 #include "lib/limits/limits.h"
+#include "lib/log/log.h"
 #include "lib/proc/child.h"
 #include "lib/proto/admin.h"
 #include "lib/proto/handoff.h"
@@ -51,6 +52,9 @@
 enum {
 	DEST_SLOTS = 1000,    /* destinations one worker works at */
 	DEST_SLOW_MAX = 4000, /* and those that wait for slow servers */
+	FDS_KEPT = 64,	      /* descriptors for neither mail nor hosts */
+	FDS_ALERT_MS = 60 * 1000,
+	FDS_SHORT_MS = 3000, /* those who wait ask each second */
 	SLOW_MS = 3000,	      /* without anything accepted: slow */
 	SLOTS_TICK_MS = 1000,
 	DEST_BUCKETS = 1024,
@@ -213,6 +217,7 @@ struct mail {
 	int fd;			/* body file, or -1 */
 	const uint8_t *body;	/* else the body, inside data */
 	char *data;		/* all texts and an inline body */
+	size_t *files;		/* counts fd while it is open, or NULL */
 };
 TAILQ_HEAD(mail_list, mail);
 /* Copies m once; takes fd (also on failure). NULL: memory is short. */
@@ -298,6 +303,18 @@ void hosts_mark(struct dest *dst, struct host_state *hs, enum reason reason,
 /* No host took a message, and it was tried for long enough. */
 bool hosts_fruitless(const struct dest *dst);
 
+/* ---- fds.c: how many files may be open ---- */
+
+/* May it have a socket? False: it waits, and asks again. */
+bool fds_take(struct conn *c);
+void fds_give(struct conn *c);
+/* Of the messages that are wanted at once, how many may come; at least 1. */
+uint32_t fds_for_messages(const struct deliver *d, uint32_t want);
+/* Connections wait for a descriptor, so none is kept idle. */
+bool fds_are_short(const struct deliver *d);
+/* For status; NULL: nothing. */
+const char *fds_alert(const struct deliver *d);
+
 /* ---- slots.c: how many destinations are held ------------------------------------- */
 
 void slots_init(struct deliver *d);
@@ -368,6 +385,8 @@ struct conn {
 	struct verdict_proof proof;
 	char dane[32];	       /* "3 1 1 depth 0": the record that matched */
 	uint64_t progress;     /* of the session when the timer was set */
+	bool has_fd;	       /* counts in n_open */
+	uint32_t asked;	       /* messages, while pull_req is open */
 	int64_t began_ms;      /* monotonic: connected, or this message */
 	uint32_t max_messages; /* on this connection */
 	uint32_t n_started, n_ok;
@@ -628,6 +647,11 @@ struct deliver {
 	uv_timer_t slots_timer;
 	uint32_t n_conns;   /* with a socket or waiting for one */
 	uint32_t n_closing; /* handles that are being closed */
+	/* fds.c: connections that asked for a permit; files of messages that
+	 * are here, and messages that are asked for */
+	size_t n_open, n_files, n_asked;
+	int64_t fds_short_ms; /* monotonic; 0: never */
+	struct log_limit fds_log;
 	uint64_t next_req;  /* permits and pulls; never reused */
 	struct conn_list permit_waits[DEST_BUCKETS];
 	struct conn_list pulls[DEST_BUCKETS];

@@ -117,6 +117,8 @@ mail_free(struct mail *mail)
 		session_msg_done(&mail->msg);
 	if (mail->fd >= 0)
 		(void)close(mail->fd);
+	if (mail->files != NULL)
+		--*mail->files;
 	free(mail->msg.rcpts);
 	free(mail->data);
 	free(mail);

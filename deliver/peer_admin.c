@@ -168,6 +168,7 @@ on_status(struct admin_peer *p, uint64_t req_id, const struct adm_call *m)
 	json_put_bool(&j, "policyd", ipc_chan_is_up(d->policyd.chan));
 	json_put_uint(&j, "destinations", d->n_dests);
 	json_put_uint(&j, "connections", d->n_conns);
+	json_put_str(&j, "alert", fds_alert(d));
 	json_put_uint(&j, "delivered", d->n.delivered);
 	json_put_uint(&j, "deferred", d->n.deferred);
 	json_put_uint(&j, "failed", d->n.failed);

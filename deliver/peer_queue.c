@@ -51,6 +51,8 @@ queue_pull(struct deliver *d, struct conn *c, uint64_t dest_id,
 	c->pull_req = ++d->next_req;
 	LIST_INSERT_HEAD(&d->pulls[c->pull_req % DEST_BUCKETS], c, pulls);
 	c->dest->open_pulls++;
+	c->asked = max_messages;
+	d->n_asked += max_messages;
 	hand_pull_encode(
 	    ipc_send_begin(d->queue.chan, HAND_PULL, c->pull_req), &m);
 	must(ipc_send_end(d->queue.chan, -1), "pull");
@@ -59,10 +61,10 @@ queue_pull(struct deliver *d, struct conn *c, uint64_t dest_id,
 void
 queue_forget_pull(struct deliver *d, struct conn *c)
 {
-	(void)d;
 	if (c->pull_req == 0)
 		return;
 	LIST_REMOVE(c, pulls);
+	d->n_asked -= c->asked;
 	c->pull_req = 0;
 }
 
@@ -299,6 +301,10 @@ on_message(void *peer, struct ipc_msg *m, struct ipc_rd *rd)
 	mail = mail_new(&msg, fd);
 	if (mail == NULL)
 		fatal("out of memory for a message");
+	if (fd >= 0) {
+		mail->files = &p->d->n_files;
+		p->d->n_files++;
+	}
 	if (c == NULL || c->dest == NULL || c->dest->id != msg.dest_id) {
 		/* the connection that pulled it is gone */
 		queue_return(p->d, mail);

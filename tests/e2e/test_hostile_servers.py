@@ -1,9 +1,10 @@
 """Hosts that lie, stall, flood and cut: whatever one of them does costs its own connection, never the
 process, never another host's mail, and never the security that a destination demands."""
+import json
 import os
 import subprocess
 
-from harness import contains, equal, main, test
+from harness import contains, equal, limit_child, main, test
 from tests.world import Client, On, bulk, endless, long_line
 from tests.world.ca import Cert
 
@@ -144,6 +145,7 @@ def half_closed_at_each_point(w, node):
     each_once(w, node, hosts, "half-closed")
 
 
+FEW = 80  # more than the descriptors of the worker in that test
 SLOW = 300  # hosts that stall at one time
 
 
@@ -172,6 +174,34 @@ def a_crowd_of_silent_hosts(w, shared):
     mx.release()
     node.wait_empty()
     equal(len(mx.messages), SLOW)
+
+
+@test(timeout=120)
+def more_hosts_than_descriptors(w, shared):
+    """With few open files connections wait for each other: no host is taken for dead, no process dies of a
+    large message's file, log and status say so, and it ends by itself."""
+    node = w.postern(settings={
+        **QUICK, "delivery": {**QUICK["delivery"], "greeting_timeout": "5m", "workers": "1"}}).start()
+    mx = w.mx("mx1.few.test", On("banner", stall=True))
+    w.zone("few.test").a("mx1", mx.address)
+    for i in range(FEW):
+        w.domain("f%d.test" % i, "mx1.few.test")
+    w.commit()
+    pids = node.pids("deliver") + node.pids("queue")
+    limit_child(pids[0], 64 + 3 * 8)
+    with Client(node.smtp) as c:
+        for i in range(FEW):
+            c.send(SENDER, "r@f%d.test" % i, bulk(200000) if i % 2 else None)
+    w.wait(lambda: mx.open == 8, timeout=30)
+    node.wait_log(r"deliver: connections wait, as open files are limited")
+    contains(json.dumps(node.ctl("status", want=None).get("alerts", [])), "open files allow")
+    with w.signal:
+        mx.rules = []
+    mx.release()
+    node.wait_empty(timeout=90)
+    equal(len(mx.messages), FEW)
+    equal(node.lines(r"is down|Delayed:"), [])
+    equal(node.pids("deliver") + node.pids("queue"), pids)
 
 
 def pss(pid):
