@@ -423,7 +423,7 @@ void conf_unref(struct conf *conf);
 
 /*
  * The destination control of a domain (lower-case A-labels; literals as
- * "[192.0.2.1]"): exact entry, else the longest partial one, else DEFAULT.
+ * "[192.0.2.1]", "[ipv6:2001:db8::1]"): exact entry, else the longest partial one, else DEFAULT.
  * An entry whose time is over is passed by; _at says by which clock. Never
  * NULL. Sites are asked for apart, when the MX host is known.
  */

@@ -418,7 +418,7 @@ const struct conf_section conf_schema[CONF_S_COUNT] = {
 	    "What holds for all destinations, each with its own copy of the limits, unless its entry says otherwise." },
 	[CONF_S_DESTINATION] = { "DOMAIN | .PARTIAL | mx:HOST | mx:*.PARTIAL", NULL, true,
 	    CONF_T_DESTINATIONS, KEYS(dest_keys), sizeof(struct conf_dest),
-	    "Exact domain, else the longest partial one (any depth below). A key that is absent has DEFAULT's value. mx: entries bind all domains whose chosen MX host matches, in addition, and hold limits only: max_connections, max_messages_per_connection, recipient_limit, limit_apply, and until, ticket." },
+	    "Exact domain, else the longest partial one (any depth below). A key that is absent has DEFAULT's value. mx: entries bind all domains whose chosen MX host matches, together and in addition, by what they say themselves, never by DEFAULT; they hold limits only: max_connections, max_messages_per_connection, recipient_limit, limit_apply, and until, ticket." },
 	[CONF_S_ROUTE] = { "DOMAIN | .PARTIAL | ALL", NULL, true,
 	    CONF_T_ROUTES, KEYS(route_keys), sizeof(struct conf_route),
 	    "A next hop instead of MX: exact domain, else the longest partial one, else ALL. DANE and MTA-STS are off for routed domains, except with USEDNS." },

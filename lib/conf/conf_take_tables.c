@@ -112,7 +112,7 @@ conf_dest_name(const char *text, size_t len, bool sites, char *out, char *why,
 			(void)inet_ntop(v6 ? AF_INET6 : AF_INET, ip, literal,
 			    sizeof(literal));
 			(void)snprintf(
-			    out, 300, v6 ? "[IPv6:%s]" : "[%s]", literal);
+			    out, 300, v6 ? "[ipv6:%s]" : "[%s]", literal);
 			return true;
 		}
 		(void)snprintf(why, why_len,
@@ -183,6 +183,15 @@ check_site(const struct conf_where *w)
 		"until", "ticket" };
 	size_t i, k;
 
+	/* an absent key binds nobody here: DEFAULT's would be shared by all
+	 * domains of the site, which nobody asked for */
+	if (!conf_where_given(w, "max_connections") &&
+	    !conf_where_given(w, "max_messages_per_connection") &&
+	    !conf_where_given(w, "recipient_limit"))
+		conf_where_error(w, NULL, true,
+		    "this mx: entry binds nothing, wanted max_connections, "
+		    "max_messages_per_connection or recipient_limit in it: "
+		    "DEFAULT's limits are not shared by the domains of a site");
 	for (i = 0; i < w->schema->n_keys; i++) {
 		if ((w->given >> i & 1) == 0)
 			continue;

@@ -55,6 +55,8 @@ static const struct memory_file dest_files[] = { { "postern.conf", "" },
 	    "max_connections = 8\n"
 	    "[[192.0.2.1]]\n"
 	    "max_connections = 9\n"
+	    "[[IPv6:2001:DB8:0::1]]\n"
+	    "max_connections = 10\n"
 	    "[clear.example]\n"
 	    "tls = none\n"
 	    "[mx:*.google.com]\n"
@@ -89,6 +91,8 @@ test_destinations(void **state)
 		{ "mx1.google.com", "DEFAULT" },
 		{ "xn--bcher-kva.example", "xn--bcher-kva.example" },
 		{ "[192.0.2.1]", "[192.0.2.1]" },
+		/* the form of addr_domain_normalise() */
+		{ "[ipv6:2001:db8::1]", "[ipv6:2001:db8::1]" },
 		{ "[192.0.2.2]", "DEFAULT" },
 	};
 	struct conf *conf = load(dest_files);
