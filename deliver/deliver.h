@@ -160,8 +160,9 @@ struct ask;
 /* answer is borrowed, never NULL (indeterminate when nobody answered), and
  * never inside ask_start(). */
 typedef void ask_done(void *arg, const struct dns_answer *answer);
+/* flags: RESOLVE_* of lib/proto/resolve.h. */
 struct ask *ask_start(struct deliver *d, const char *name, uint16_t type,
-    ask_done *done, void *arg);
+    uint32_t flags, ask_done *done, void *arg);
 void ask_cancel(struct ask *a);
 
 /* ---- peer_policyd.c --------------------------------------------------------------- */

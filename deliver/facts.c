@@ -22,8 +22,30 @@
 
 #include "lib/base/clock.h"
 #include "lib/mail/addr.h"
+#include "lib/proto/resolve.h"
 
 /* ---- asking --------------------------------------------------------------------------------- */
+
+static void on_answer(void *arg, const struct dns_answer *a);
+
+/*
+ * The answer is there, and only whether the name is signed cannot be found out.
+ * Where no DANE depends on that, mail does not wait for it: asked again, without
+ * the state. True when another answer follows.
+ */
+static bool
+ask_plain(struct lookup *l, const struct dns_answer *a)
+{
+	const struct plan *p = l->g->plan;
+
+	if (a->why != DNS_WHY_UNVALIDATED || l->plain ||
+	    (p->route == NULL && p->set.dane != CONF_DANE_NONE))
+		return false;
+	l->plain = true;
+	l->ask =
+	    ask_start(l->g->d, a->name, l->type, RESOLVE_PLAIN, on_answer, l);
+	return l->ask != NULL;
+}
 
 static void
 on_answer(void *arg, const struct dns_answer *a)
@@ -31,6 +53,10 @@ on_answer(void *arg, const struct dns_answer *a)
 	struct lookup *l = arg;
 	struct gather *g = l->g;
 
+	if (ask_plain(l, a))
+		return;
+	if (l->type == DNS_MX && l->plain)
+		g->plan->facts.mx_unchecked = true;
 	LIST_REMOVE(l, link);
 	g->n_lookups--;
 	if (a->state != DNS_INDETERMINATE) {
@@ -67,7 +93,7 @@ gather_ask(struct gather *g, const char *name, uint16_t type, size_t index)
 	l->g = g;
 	l->type = type;
 	l->index = index;
-	l->ask = ask_start(g->d, name, type, on_answer, l);
+	l->ask = ask_start(g->d, name, type, 0, on_answer, l);
 	if (l->ask == NULL) {
 		g->short_of_memory = true;
 		free(l);

@@ -27,6 +27,7 @@ struct lookup {
 	struct gather *g;
 	struct ask *ask;
 	uint16_t type;
+	bool plain;   /* asked again, without the security state */
 	size_t index; /* of the route host, or of the facts' host */
 };
 

@@ -27,6 +27,7 @@ struct ask {
 	uint64_t id;
 	int64_t until_ms;
 	uint16_t type;
+	uint32_t flags;
 	bool sent;
 	ask_done *done;
 	void *arg;
@@ -53,7 +54,7 @@ arm(struct resolver_peer *p)
 static void
 send_ask(struct resolver_peer *p, struct ask *a)
 {
-	struct resolve_ask m = { a->name, a->type, 0 };
+	struct resolve_ask m = { a->name, a->type, a->flags };
 
 	if (!ipc_chan_is_up(p->chan) || p->n_owed >= OWED_MAX)
 		return; /* sent when there is room, or answered by the clock */
@@ -111,8 +112,8 @@ on_deadline(uv_timer_t *timer)
 }
 
 struct ask *
-ask_start(struct deliver *d, const char *name, uint16_t type, ask_done *done,
-    void *arg)
+ask_start(struct deliver *d, const char *name, uint16_t type, uint32_t flags,
+    ask_done *done, void *arg)
 {
 	struct resolver_peer *p = &d->resolver;
 	struct ask *a = calloc(1, sizeof(*a));
@@ -122,6 +123,7 @@ ask_start(struct deliver *d, const char *name, uint16_t type, ask_done *done,
 	a->d = d;
 	a->id = ++p->next_id;
 	a->type = type;
+	a->flags = flags;
 	a->done = done;
 	a->arg = arg;
 	(void)snprintf(a->name, sizeof(a->name), "%s", name);

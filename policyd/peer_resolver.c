@@ -53,8 +53,9 @@ arm(struct resolver_peer *p)
 static void
 send_ask(struct resolver_peer *p, struct ask *a)
 {
+	/* MTA-STS does without DNSSEC (RFC 8461, 10.1) */
 	struct resolve_ask m = { a->name, a->type,
-		a->fresh ? RESOLVE_FRESH : 0 };
+		RESOLVE_PLAIN | (a->fresh ? RESOLVE_FRESH : 0u) };
 
 	if (p->chan == NULL || !ipc_chan_is_up(p->chan))
 		return; /* sent when it is up, or answered by the deadline */

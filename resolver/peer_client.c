@@ -116,8 +116,9 @@ on_ask(void *peer, struct ipc_msg *m, struct ipc_rd *rd)
 		return send_failed(cl, m->req_id, &msg, DNS_WHY_BUSY,
 		    "resolver busy: no memory");
 	r = resolver_ask(cl->app->r, &p->req, msg.name, msg.type,
-	    (msg.flags & RESOLVE_FRESH) != 0 ? RESOLVER_FRESH : 0, on_answer, p,
-	    &now);
+	    ((msg.flags & RESOLVE_FRESH) != 0 ? RESOLVER_FRESH : 0u) |
+		((msg.flags & RESOLVE_PLAIN) != 0 ? RESOLVER_PLAIN : 0u),
+	    on_answer, p, &now);
 	if (r == 0) {
 		p->client = cl;
 		p->req_id = m->req_id;

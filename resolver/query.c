@@ -46,12 +46,13 @@ bucket_of(struct resolver *r, const char *name, uint16_t type)
 }
 
 struct question *
-question_find(struct resolver *r, const char *name, uint16_t type)
+question_find(struct resolver *r, const char *name, uint16_t type, bool plain)
 {
 	struct question *q;
 
 	LIST_FOREACH(q, bucket_of(r, name, type), bucket) {
-		if (q->type == type && strcmp(q->name, name) == 0)
+		if (q->type == type && q->plain == plain &&
+		    strcmp(q->name, name) == 0)
 			return q;
 	}
 	return NULL;
@@ -102,7 +103,7 @@ question_rewind(struct question *q)
 }
 
 struct question *
-question_new(struct resolver *r, const char *name, uint16_t type)
+question_new(struct resolver *r, const char *name, uint16_t type, bool plain)
 {
 	struct question *q = calloc(1, sizeof(*q)), *before;
 
@@ -112,6 +113,7 @@ question_new(struct resolver *r, const char *name, uint16_t type)
 	q->r = r;
 	(void)snprintf(q->name, sizeof(q->name), "%s", name);
 	q->type = type;
+	q->plain = plain;
 	q->deadline_ms = clock_mono_ms() + r->set.timeout_ms;
 	question_rewind(q);
 	q->state = Q_WAITING;
@@ -414,13 +416,20 @@ note_reply(
 		    reply->ede_text[0] == '\0' ? "" : ": ", reply->ede_text);
 }
 
-/* The answer of this server is not believed: the next one, if there is one. */
+/*
+ * This answer is not believed: the next server, if there is one. Who does not
+ * need the state takes it, and nobody else may have it.
+ */
 static void
-doubt(struct question *q)
+doubt(struct question *q, const struct dns_reply *reply)
 {
 	struct upstreams *us = q->r->us;
 
-	check_end(q);
+	if (q->plain) {
+		q->no_store = true;
+		question_take(q, reply, false);
+		return;
+	}
 	upstreams_count_doubted(us, q->server);
 	question_note(q, DNS_WHY_UNVALIDATED, DNS_EDE_NONE,
 	    "%s answers, and %s: whether the name is signed is not known",
@@ -440,7 +449,7 @@ answer_weigh(struct question *q, struct dns_reply *reply, bool secure)
 	} else if (q->secure) {
 		switch (upstreams_word(us, q->server, q->sent_ms)) {
 		case UPSTREAM_DOUBTED:
-			doubt(q);
+			doubt(q, reply);
 			return;
 		case UPSTREAM_CHECK:
 			q->kept = *reply;
@@ -464,24 +473,25 @@ static void
 check_take(struct question *q, const struct dns_reply *reply)
 {
 	struct upstreams *us = q->r->us;
+	bool validates = reply->kind != DNS_REPLY_ERROR && reply->ad;
 	struct dns_reply kept;
 	uint16_t type;
 
-	if (reply->kind != DNS_REPLY_ERROR && reply->ad) {
-		kept = q->kept;
-		memset(&q->kept, 0, sizeof(q->kept));
-		q->check = 0;
-		question_take(q, &kept, false);
-		dns_reply_done(&kept);
-		return;
-	}
-	if (upstreams_check_name(us, q->check, &type) != NULL) {
+	if (!validates && upstreams_check_name(us, q->check, &type) != NULL) {
 		q->check++;
 		question_ready(q);
 		return;
 	}
-	upstreams_check_failed(us, q->server);
-	doubt(q);
+	kept = q->kept;
+	memset(&q->kept, 0, sizeof(q->kept));
+	q->check = 0;
+	if (validates) {
+		question_take(q, &kept, false);
+	} else {
+		upstreams_check_failed(us, q->server);
+		doubt(q, &kept);
+	}
+	dns_reply_done(&kept);
 }
 
 static void

@@ -35,6 +35,7 @@ struct question {
 	char name[DNS_NAME_SIZE];
 	uint16_t type;
 	bool no_store; /* flushed while it was asked */
+	bool plain;    /* the state is not needed (RESOLVER_PLAIN) */
 	bool fresh;    /* not to be answered by a cache of libunbound */
 	bool inside;   /* while libunbound is called */
 	bool stale;    /* it answered at once, so out of its cache */
@@ -94,11 +95,11 @@ struct resolver {
 
 /* The open question, or NULL. */
 struct question *question_find(
-    struct resolver *r, const char *name, uint16_t type);
+    struct resolver *r, const char *name, uint16_t type, bool plain);
 
 /* A new one that waits for a place; NULL when memory is short. */
 struct question *question_new(
-    struct resolver *r, const char *name, uint16_t type);
+    struct resolver *r, const char *name, uint16_t type, bool plain);
 
 /* From the beginning: the name itself, no server asked, no flight. */
 void question_rewind(struct question *q);

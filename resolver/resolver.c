@@ -22,6 +22,7 @@ resolver_ask(struct resolver *r, struct resolver_req *req, const char *name,
     uint16_t type, unsigned flags, resolver_cb *cb, void *arg,
     const struct dns_answer **ret_answer)
 {
+	bool plain = (flags & RESOLVER_PLAIN) != 0;
 	struct question *q;
 
 	memset(req, 0, sizeof(*req));
@@ -32,13 +33,14 @@ resolver_ask(struct resolver *r, struct resolver_req *req, const char *name,
 	r->stats.asked++;
 	if ((flags & RESOLVER_FRESH) == 0) {
 		*ret_answer = cache_get(r->cache, name, type);
-		if (*ret_answer != NULL) {
+		if (*ret_answer != NULL &&
+		    (!plain || (*ret_answer)->why != DNS_WHY_UNVALIDATED)) {
 			r->stats.hits++;
 			return 1;
 		}
 	}
 	r->stats.misses++;
-	q = question_find(r, name, type);
+	q = question_find(r, name, type, plain);
 	if (r->n_reqs >= RESOLVER_ASKERS_MAX ||
 	    (q == NULL && r->n_waiting >= r->set.max_waiting)) {
 		r->stats.refused++;
@@ -47,7 +49,7 @@ resolver_ask(struct resolver *r, struct resolver_req *req, const char *name,
 	if (q != NULL)
 		r->stats.joined++;
 	else
-		q = question_new(r, name, type);
+		q = question_new(r, name, type, plain);
 	if (q == NULL)
 		return -ENOMEM;
 	if (TAILQ_EMPTY(&q->reqs))

@@ -67,7 +67,11 @@ struct resolver_req {
 	void *arg;
 };
 
-enum { RESOLVER_FRESH = 1 /* ask past the cache; the answer renews it */ };
+enum {
+	RESOLVER_FRESH = 1, /* ask past the cache; the answer renews it */
+	RESOLVER_PLAIN = 2, /* an answer that would be doubted is insecure; it
+			     * is not kept */
+};
 
 /*
  * Opens no file and no socket: c-ares is told everything that it would read

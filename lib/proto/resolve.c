@@ -18,7 +18,7 @@ resolve_ask_decode(struct ipc_rd *r, struct resolve_ask *ret)
 	ret->name = ipc_rd_str(r, TEXT_DOMAIN_MAX);
 	ret->type = ipc_rd_u16(r);
 	ret->flags = ipc_rd_u32(r);
-	if ((ret->flags & ~(uint32_t)RESOLVE_FRESH) != 0)
+	if ((ret->flags & ~(uint32_t)(RESOLVE_FRESH | RESOLVE_PLAIN)) != 0)
 		r->err = PE_SYNTAX;
 	return ipc_rd_end(r);
 }

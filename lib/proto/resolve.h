@@ -18,7 +18,13 @@ enum {
 			   * dns_answer_encode() */
 };
 
-enum { RESOLVE_FRESH = 1 /* ask past the cache */ };
+enum {
+	RESOLVE_FRESH = 1, /* ask past the cache */
+	/* The security state is not needed: an answer that may not be believed
+	 * to be unsigned (DNS_WHY_UNVALIDATED) is given as insecure all the
+	 * same. What failed validation is not. */
+	RESOLVE_PLAIN = 2,
+};
 enum { RESOLVE_IN_FLIGHT_MAX = 4096 /* questions open per client */ };
 
 struct resolve_ask {

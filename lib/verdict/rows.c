@@ -512,9 +512,10 @@ row_requiretls(struct row *r)
 		    h->name);
 		skip(r, REASON_REQUIRETLS_MISSING);
 		/* what was not looked at does not end a message */
-		vh->definitive = r->set->mta_sts == CONF_STS_OFF ||
-		    r->facts->sts.state != FACTS_STS_NOT_ASKED ||
-		    r->facts->via != FACTS_VIA_MX;
+		vh->definitive = !r->facts->mx_unchecked &&
+		    (r->set->mta_sts == CONF_STS_OFF ||
+			r->facts->sts.state != FACTS_STS_NOT_ASKED ||
+			r->facts->via != FACTS_VIA_MX);
 		return;
 	}
 	if (vh->level < LEVEL_VERIFY) {

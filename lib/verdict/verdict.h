@@ -118,6 +118,7 @@ struct facts {
 	enum facts_via via;
 	/* the MX answer, where one was asked for */
 	enum dns_state mx_state;
+	bool mx_unchecked; /* it is insecure because nobody looked */
 	enum dns_kind mx_kind;
 	const char *mx_text; /* why it is indeterminate */
 	bool null_mx;	     /* RFC 7505 */

@@ -149,8 +149,10 @@ verdict_json_head(
 	bool asked = f->via == FACTS_VIA_MX || f->via == FACTS_VIA_IMPLICIT;
 
 	json_put_str(j, "via", vias[f->via]);
-	json_put_str(
-	    j, "mx_security", asked ? dns_state_str(f->mx_state) : NULL);
+	json_put_str(j, "mx_security",
+	    !asked		  ? NULL
+		: f->mx_unchecked ? "unchecked"
+				  : dns_state_str(f->mx_state));
 	put_sts(j, &f->sts);
 	json_put_str(j, "outcome", outcomes[v->outcome]);
 	json_put_str(j, "reason", reason_word(v->reason));

@@ -1455,7 +1455,8 @@ questions_are_bounded(void **state)
 	w.held = held;
 	for (i = 0; i < N; i++) {
 		(void)snprintf(name, sizeof(name), "d%u.example", i);
-		asks[i] = ask_start(&deliver, name, DNS_MX, on_asked, &asks[i]);
+		asks[i] =
+		    ask_start(&deliver, name, DNS_MX, 0, on_asked, &asks[i]);
 		assert_non_null(asks[i]);
 	}
 	for (i = 0; i < CANCELLED; i++)

@@ -143,6 +143,33 @@ def switched_off(w):
     node.stop()
 
 
+@test
+def who_needs_no_state_does_not_wait(w):
+    """Mail for a domain without DANE, and the look for its policy, go on while the others wait; REQUIRETLS or not, that
+    nobody looked is told."""
+    front = w.front()
+    mx = domains(w, "need.test", "off.test", "late.test")
+    node = node_of(w, front)
+    node.destinations["off.test"] = node.destinations["late.test"] = {"dane": "none"}
+    node.start()
+    settled(node, "validates")
+    front.set("strip")
+    mid = send(node, "need.test")
+    waits(node, "need.test", mx, 0)
+    alerted(node)
+    node.wait_done(send(node, "off.test"))
+    equal(len(mx.wait_messages(1)), 1)
+    equal(node.ctl("explain", "a@off.test")["mx_security"], "unchecked")
+    equal(node.lines("MTA-STS discovery for the domain .* waits"), [])
+    front.set("servfail")  # a failure is one for everybody
+    late = send(node, "late.test")
+    node.wait_log(r"Destination late.test is down \(dns-indeterminate")
+    front.set(None)
+    node.wait_done(mid)
+    node.wait_done(late)
+    node.stop()
+
+
 def trusted_resolver_goes_wrong(w, name, spoil, mend, why):
     """A signed domain with TLSA, delivered by DANE; then, with facts that have run out, its host shows another
     certificate and would take mail in any way: nothing may leave until the resolver is good again."""

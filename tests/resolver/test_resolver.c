@@ -545,6 +545,61 @@ test_mixed_servers(void **state)
 	end();
 }
 
+static void
+expect_plain(const char *name, enum dns_state state, enum dns_why why)
+{
+	struct ask k;
+
+	ask_flags(&k, name, DNS_A, RESOLVER_PLAIN);
+	assert_true(k.r >= 0);
+	wait_for(&k);
+	assert_int_equal(k.a->state, state);
+	assert_int_equal(k.a->why, why);
+	dns_answer_free(k.a);
+}
+
+/* Who does not need the state gets what would be doubted; nobody else does, and
+ * what failed validation is for nobody. */
+static void
+test_plain(void **state)
+{
+	struct ask k, p;
+
+	(void)state;
+	setup_servers(validates_2, silent);
+	set.n_servers = 1;
+	assert_int_equal(resolver_new(&loop, &set, &res), 0);
+	expect_a("signed.example", DNS_SECURE, 2);
+	expect_plain("signed.example", DNS_SECURE, DNS_WHY_NONE); /* kept */
+	s[0].script = insecure_2;
+	clock_test_advance_ms(10);
+	/* also after the failure, which is kept for a moment */
+	expect_failed("a.example", DNS_A, DNS_WHY_UNVALIDATED);
+	expect_plain("a.example", DNS_INSECURE, DNS_WHY_NONE);
+	expect_failed("a.example", DNS_A, DNS_WHY_UNVALIDATED);
+	expect_plain("b.example", DNS_INSECURE, DNS_WHY_NONE);
+	expect_failed("b.example", DNS_A, DNS_WHY_UNVALIDATED);
+	/* both at once: two questions */
+	ask_flags(&k, "c.example", DNS_A, 0);
+	ask_flags(&p, "c.example", DNS_A, RESOLVER_PLAIN);
+	wait_for(&k);
+	wait_for(&p);
+	assert_int_equal(k.a->why, DNS_WHY_UNVALIDATED);
+	assert_int_equal(p.a->state, DNS_INSECURE);
+	dns_answer_free(k.a);
+	dns_answer_free(p.a);
+	s[0].script = servfail;
+	expect_plain("d.example", DNS_INDETERMINATE, DNS_WHY_SERVFAIL);
+	s[0].script = validates_2;
+	clock_test_advance_ms(5001);
+	/* an ordinary answer is kept for all */
+	expect_plain("e.example", DNS_INSECURE, DNS_WHY_NONE);
+	ask_flags(&k, "e.example", DNS_A, 0);
+	assert_int_equal(k.r, 1);
+	dns_answer_free(k.a);
+	end();
+}
+
 /* Secure, until it is exchanged for one that does not validate. */
 static void
 test_stops_validating(void **state)
@@ -1329,6 +1384,7 @@ main(void)
 		cmocka_unit_test(test_errors),
 		cmocka_unit_test(test_bogus),
 		cmocka_unit_test(test_mixed_servers),
+		cmocka_unit_test(test_plain),
 		cmocka_unit_test(test_stops_validating),
 		cmocka_unit_test(test_expected),
 		cmocka_unit_test(test_mixed_trust),

@@ -385,6 +385,21 @@ static const struct {
 	    true, LEVEL_DANE, 0, "dane", 2 },
 };
 
+/* Where nobody looked whether the MX is signed, nothing fails for good. */
+static bool
+unlooked_waits(
+    const struct verdict_settings *set, struct facts f, uint32_t flags)
+{
+	struct verdict *v;
+	bool definitive;
+
+	f.mx_unchecked = true;
+	assert_int_equal(verdict_make(set, &f, false, flags, &v), 0);
+	definitive = v->hosts[0].definitive;
+	verdict_free(v);
+	return !definitive;
+}
+
 static void
 host_rows(void **state)
 {
@@ -429,6 +444,7 @@ host_rows(void **state)
 			    verdict_level_name(vh->level),
 			    reason_word(vh->reason), vh->rule, vh->n_names);
 		/* only what can never be proven fails at once */
+		assert_true(unlooked_waits(&set, f, rows[i].flags));
 		assert_int_equal(vh->definitive,
 		    vh->reason == REASON_REQUIRETLS_MISSING &&
 			(rows[i].policy != FACTS_STS_NOT_ASKED ||
