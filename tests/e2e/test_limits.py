@@ -145,6 +145,22 @@ def tests_exist(w):
 
 
 @test
+def hostile_cases_have_tests(w):
+    """docs/hostile.md names one test for each case, and it is there."""
+    wrong, seen = [], 0
+    for line in read("docs/hostile.md").splitlines():
+        if not line.startswith("| ") or line.startswith("| case "):
+            continue
+        m = re.search(r"\| `(tests/[\w/.]+)` (\w+) \|$", line)
+        if not m or not os.path.exists(os.path.join(ROOT, m.group(1))) or not re.search(
+                r"^(def )?%s\(" % m.group(2), read(m.group(1)), re.M):
+            wrong.append(line)
+        seen += 1
+    equal(wrong, [], "cases without a test")
+    equal(seen > 40, True, "%d cases" % seen)
+
+
+@test
 def nothing_is_left_out(w):
     """Each constant ..._MAX of the code is on the page."""
     page = read("docs/limits.md")
