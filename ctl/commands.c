@@ -39,7 +39,8 @@ static const struct opt explain_opts[] = {
 	{ "--live", NULL, "connect to the hosts too; no mail is sent" },
 	{ "--with", "F=V",
 	    "another fact: sts=none, sts=indeterminate, sts.mode=enforce, "
-	    "sts.id=ID, sts.mx=PATTERN,…; repeats" },
+	    "sts.id=ID, sts.mx=PATTERN,…, mx=secure, tlsa=absent, "
+	    "tlsa='3 1 1 HEX', message=requiretls; repeats" },
 	{ NULL, NULL, NULL },
 };
 

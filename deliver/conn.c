@@ -372,7 +372,8 @@ on_session_end(struct conn *c)
 	}
 	if (e->reason == REASON_PROTOCOL)
 		c->d->n.protocol_errors++;
-	if (e->before_ready && lost) {
+	if ((e->before_ready || e->reason == REASON_REQUIRETLS_MISSING) &&
+	    lost) {
 		if (e->reason == REASON_STARTTLS_MISSING)
 			report_tls_refused(c, e->reason, e->text);
 		else if (strcmp(e->stage, "TLS") != 0) /* told already */
@@ -410,9 +411,8 @@ handle_events(struct conn *c)
 			break;
 		case SESSION_EV_READY:
 			if (c->n_started == 0) {
-				c->proof.requiretls = c->proof.tls &&
-				    (session_ehlo(c->session)->ext &
-					SMTP_EXT_REQUIRETLS) != 0;
+				if (!conn_offers_enough(c))
+					break;
 				if (c->link_tls == NULL) {
 					c->d->n.clear++;
 					conn_shadow(c, REASON_NONE,

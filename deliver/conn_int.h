@@ -34,6 +34,9 @@ void conn_start_tls(struct conn *c);
 /* Ciphertext came. */
 void conn_feed_tls(struct conn *c, const void *data, size_t len);
 bool conn_in_handshake(const struct conn *c);
+/* The session is ready for the first time: does EHLO offer what the verdict needs
+ * (REQUIRETLS)? False: it leaves. */
+bool conn_offers_enough(struct conn *c);
 /* The handshake did not succeed. Without a demand: once more in clear text, on
  * a new connection (dest.c). */
 void conn_fail_tls(struct conn *c, const char *text);

@@ -1,10 +1,8 @@
 /*
- * conn_mail.c - the messages of a connection: pulled, held to what the
- * connection proved, sent, told back; and when it leaves.
+ * conn_mail.c - the messages of a connection: pulled, sent, told back; and when it leaves.
  *
- * Called by conn.c, dest.c and peer_queue.c. What a message demands beyond the
- * others of its domain is looked at for each (its flags are part of the
- * verdict); what is not begun here goes back to queue.
+ * Called by conn.c, dest.c and peer_queue.c. What is not begun here goes back to
+ * queue.
  */
 #include "deliver/conn_int.h"
 
@@ -55,75 +53,20 @@ tell_result(struct conn *c, struct mail *m)
 	queue_result(c->d, m, c->dcid, conn_host(c)->host->name, c->address);
 }
 
-/* The flags that its verdict goes by. A notice of ours, which has only headers,
- * carries REQUIRETLS where the host has it, and is not held back where it has not
- * (RFC 8689, 5). */
-static uint32_t
-flags_of(const struct mail *m)
-{
-	uint32_t flags = m->msg.flags & (MSG_REQUIRETLS | MSG_TLS_OPTIONAL);
-
-	return (m->msg.flags & MSG_GENERATED) != 0
-	    ? flags & ~(uint32_t)MSG_REQUIRETLS
-	    : flags;
-}
-
-/* Is there another host that this message could go to? */
+/* Is the verdict of the connection that of the message? queue mixes no classes;
+ * one that asks for less may use what there is, one that asks for more waits. */
 static bool
-other_host(const struct conn *c, const struct verdict *v)
+fits_plan(struct conn *c, struct mail *m)
 {
-	size_t i;
+	uint32_t cls = msg_class(m->msg.flags);
 
-	for (i = 0; i < v->n_hosts; i++)
-		if (i != c->host && !v->hosts[i].definitive)
-			return true;
-	return false;
-}
-
-/* The message does not go over this connection. It ends where nothing can change
- * that: no host may have it, or the only one proved itself and does not offer
- * REQUIRETLS (RFC 8689, 4.2.1). Else it waits. */
-static void
-refuse_mail(
-    struct conn *c, struct mail *m, const struct verdict *v, enum reason why)
-{
-	const struct verdict_host *vh = &v->hosts[c->host];
-
-	if (v->outcome == VERDICT_FAIL)
-		settle_here(m, OUTCOME_FAILED, v->reason, v->status, v->text);
-	else if (why == REASON_REQUIRETLS_MISSING && vh->attempt &&
-	    !other_host(c, v))
-		settle_here(m, OUTCOME_FAILED, why, "5.7.30",
-		    "REQUIRETLS: no host of the domain offers it");
-	else
-		settle_here(m, OUTCOME_DEFERRED, why, "4.7.5",
-		    why == REASON_REQUIRETLS_MISSING && vh->attempt
-			? "REQUIRETLS: this host does not offer it"
-			: vh->rules[vh->n_rules - 1].text);
-}
-
-/* Does this message ask for more, or for less, than the connection gives? Its
- * flags are part of its verdict (DESIGN 5). */
-static bool
-fits_proof(struct conn *c, struct mail *m)
-{
-	const struct plan *p = c->plan;
-	struct verdict *v = NULL;
-	enum reason why = REASON_STORE;
-
-	if (flags_of(m) == 0)
+	if (cls == c->plan->cls ||
+	    (cls == MSG_TLS_OPTIONAL && c->plan->cls == 0))
 		return true;
-	if (verdict_make(&p->set, &p->facts, p->loop, flags_of(m), &v) == 0) {
-		why = verdict_satisfied(&v->hosts[c->host], &c->proof);
-		if (why != REASON_NONE)
-			refuse_mail(c, m, v, why);
-	} else {
-		settle_here(m, OUTCOME_DEFERRED, why, "4.3.0", "out of memory");
-	}
-	if (why != REASON_NONE)
-		tell_result(c, m);
-	verdict_free(v);
-	return why == REASON_NONE;
+	settle_here(m, OUTCOME_DEFERRED, REASON_STORE, "4.3.0",
+	    "the message does not belong to this destination");
+	tell_result(c, m);
+	return false;
 }
 
 static uint32_t
@@ -273,7 +216,7 @@ conn_next_message(struct conn *c)
 			    "the stored message cannot be read");
 			pace_done(c, m, false);
 			tell_result(c, m);
-		} else if (fits_proof(c, m)) {
+		} else if (fits_plan(c, m)) {
 			begin_message(c, m);
 			return;
 		} else {

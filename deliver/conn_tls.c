@@ -217,7 +217,8 @@ judge_tls(struct conn *c)
 	if (c->probe != NULL)
 		probe_tls(c->probe, c, &info, &proved);
 	why = verdict_satisfied(vh, &c->proof);
-	if (why == REASON_NONE) {
+	if (why == REASON_NONE || why == REASON_REQUIRETLS_MISSING) {
+		/* what EHLO offers from here on is looked at when it did */
 		c->d->n.tls_ok++;
 		c->d->n.dane_ok += vh->level == LEVEL_DANE;
 		if (c->probe == NULL)
@@ -235,6 +236,20 @@ judge_tls(struct conn *c)
 	(void)judge_text(c, why, proved.peer_cert, &info, text);
 	report_tls_refused(c, why, text);
 	session_refuse(c->session, why, text);
+}
+
+bool
+conn_offers_enough(struct conn *c)
+{
+	static const char text[] = "REQUIRETLS: this host does not offer it";
+
+	c->proof.requiretls = c->proof.tls &&
+	    (session_ehlo(c->session)->ext & SMTP_EXT_REQUIRETLS) != 0;
+	if (!conn_host(c)->requiretls || c->proof.requiretls)
+		return true;
+	report_requiretls(c);
+	session_refuse(c->session, REASON_REQUIRETLS_MISSING, text);
+	return false;
 }
 
 /* Ciphertext came. */

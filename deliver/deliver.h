@@ -106,9 +106,10 @@ bool env_secret(const struct env *env, const struct conf_credential *cred,
 
 /* ---- plan.c, facts.c: domain -> plan ---------------------------------------------------- */
 
-/* Facts and the verdict for ordinary messages; counted. Owns all it shows. */
+/* Facts and the verdict for messages of one class; counted. Owns all it shows. */
 struct plan {
 	unsigned refs;
+	uint32_t cls; /* msg_class() */
 	struct env *env;
 	char domain[TEXT_DOMAIN_MAX + 1];
 	const struct conf_gateway *gateway; /* of env's settings */
@@ -134,8 +135,8 @@ typedef void gather_done(void *arg, struct plan *plan);
 /* NULL when memory is short. Gateway names no longer known mean "default". */
 enum { GATHER_FRESH = 1 /* look for a changed MTA-STS policy */ };
 struct gather *gather_start(struct deliver *d, struct env *env,
-    const char *domain, const char *gateway, unsigned flags, gather_done *done,
-    void *arg);
+    const char *domain, const char *gateway, uint32_t cls, unsigned flags,
+    gather_done *done, void *arg);
 /* Is the policy that the plan was made by the same in both? */
 bool plan_same_policy(const struct plan *a, const struct plan *b);
 /* No callback follows. NULL is fine. */
@@ -233,6 +234,7 @@ struct host_state {
 	bool down;	/* all addresses failed, or it refused */
 	bool clear;	/* opportunistic TLS failed: clear text from now on */
 	bool refused;	/* by 521: it never takes mail */
+	bool temporary; /* some trouble there may pass: requiretls_final() */
 	enum reason reason;
 	char status[12];
 	char text[TEXT_REASON_MAX];
@@ -252,6 +254,7 @@ struct dest {
 	uint64_t id;
 	char domain[TEXT_DOMAIN_MAX + 1];
 	char gateway[TEXT_NAME_MAX + 1];
+	uint32_t cls; /* of its messages: msg_class() */
 	enum dest_state state;
 	struct gather *gather;
 	struct plan *plan;
@@ -327,6 +330,14 @@ void slots_moved(struct dest *dst);
 bool slots_give(struct dest *dst);
 /* Slow ones make room when all slots are used. Its timer calls it. */
 void slots_check(struct deliver *d);
+
+/* ---- requiretls.c: when mail with REQUIRETLS can go nowhere ------------------------- */
+
+/* Does this trouble with a host stay as it is? */
+bool requiretls_final(enum reason r);
+/* Every host was tried. The status (RFC 8689, 4.2.1) when mail of this class has
+ * no host to wait for; NULL when it waits, and for all other mail. */
+const char *requiretls_over(const struct dest *dst);
 
 /* From conn.c. The connection is still there, and is freed right after. */
 void dest_conn_failed(struct conn *c, enum reason reason, const char *status,
@@ -566,6 +577,7 @@ void report_close(const struct conn *c);
 void report_denied(const struct plan *plan);
 void report_tls(const struct conn *c, const struct verdict_host *vh,
     const char *protocol, const char *cipher, enum reason weak);
+void report_requiretls(const struct conn *c);
 void report_tls_refused(
     const struct conn *c, enum reason reason, const char *text);
 void report_start(const struct conn *c, const struct mail *m);

@@ -108,6 +108,7 @@ dest_offer(struct deliver *d, const struct hand_offer *m)
 	dst->id = m->dest_id;
 	(void)snprintf(dst->domain, sizeof(dst->domain), "%s", m->domain);
 	(void)snprintf(dst->gateway, sizeof(dst->gateway), "%s", m->gateway);
+	dst->cls = m->cls;
 	dst->ready = m->ready > 0 ? m->ready : 1;
 	dst->retries = m->retries;
 	dst->cap = 1;
@@ -206,6 +207,8 @@ void
 dest_count_refused(
     struct deliver *d, const struct verdict_host *vh, enum reason reason)
 {
+	if (reason == REASON_REQUIRETLS_MISSING)
+		return; /* the message's demand, not the domain's */
 	if (vh->level == LEVEL_DANE || reason == REASON_TLSA_INDETERMINATE ||
 	    reason == REASON_DANE_REQUIRED)
 		d->n.dane_refused[reason]++;
@@ -253,7 +256,8 @@ conclude(struct dest *dst, enum dest_verdict verdict, enum reason reason,
 		memo_note(
 		    dst->memo, MEMO_ERROR, "%s: %s", reason_word(reason), text);
 	if (dst->memo != NULL &&
-	    (verdict == DEST_DOWN || verdict == DEST_DEFER))
+	    (verdict == DEST_DOWN || verdict == DEST_DEFER) &&
+	    dst->cls == 0) /* the others may well be delivered */
 		dst->memo->state = "down";
 	/* queue has the line for operators: when it tries again, or what failed */
 	log_event(LOG_DEBUG, "destination", &f,
@@ -290,6 +294,7 @@ dest_tls_reason(enum reason r)
 	case REASON_CERT_UNTRUSTED:
 	case REASON_CERT_EXPIRED:
 	case REASON_CERT_NAME_MISMATCH:
+	case REASON_REQUIRETLS_MISSING:
 		return true;
 	default:
 		return false;
@@ -323,7 +328,7 @@ look_again(struct dest *dst)
 		return false;
 	dst->looked = true;
 	dst->gather = gather_start(dst->d, p->env, dst->domain, dst->gateway,
-	    GATHER_FRESH, on_fresh, dst);
+	    dst->cls, GATHER_FRESH, on_fresh, dst);
 	return dst->gather != NULL;
 }
 
@@ -338,6 +343,7 @@ conclude_down(struct dest *dst)
 	char text[TEXT_REASON_MAX] = "";
 	size_t i, at = 0;
 	bool all_refuse = v->n_hosts > 0, tls = false;
+	const char *end_status = requiretls_over(dst);
 
 	for (i = 0; i < v->n_hosts; i++) {
 		const struct verdict_host *vh = &v->hosts[i];
@@ -363,7 +369,10 @@ conclude_down(struct dest *dst)
 				: hs->text[0] != '\0' ? hs->text
 						      : "not tried");
 	}
-	if (all_refuse)
+	if (end_status != NULL)
+		conclude(dst, DEST_FAILED, REASON_REQUIRETLS_MISSING,
+		    end_status, text, host);
+	else if (all_refuse)
 		/* RFC 7504: such hosts never take mail */
 		conclude(
 		    dst, DEST_FAILED, REASON_REMOTE_5XX, "5.3.2", text, host);
@@ -595,7 +604,7 @@ run_once(struct dest *dst)
 		}
 		/* idle connections wait too: they are held to what comes */
 		dst->gather = gather_start(dst->d, dst->d->env, dst->domain,
-		    dst->gateway, 0, on_plan, dst);
+		    dst->gateway, dst->cls, 0, on_plan, dst);
 		if (dst->gather == NULL && dst->n_conns == 0)
 			conclude(dst, DEST_DEFER, REASON_STORE, "4.3.0",
 			    "out of memory for the facts", "");
@@ -680,6 +689,8 @@ dest_conn_failed(struct conn *c, enum reason reason, const char *status,
 	if (spare_host(dst, c) || c->addr_at != hs->addr_at)
 		return; /* another one moved on already */
 	hosts_mark(dst, hs, reason, status, text);
+	if (!requiretls_final(reason) || (e != NULL && e->code / 100 == 4))
+		hs->temporary = true;
 	/* where the host must prove itself only its own word is final: anybody
 	 * on the way can say 521 in clear text */
 	hs->refused = e != NULL && e->code == 521 &&
@@ -700,6 +711,7 @@ dest_conn_closed(struct conn *c, bool lost)
 	if (!lost || c->n_ok > 0 || hs == NULL || spare_host(dst, c))
 		return;
 	hosts_mark(dst, hs, e->reason, e->status, e->text);
+	hs->temporary = true;
 	hs->down = true;
 }
 

@@ -194,7 +194,7 @@ conclude(struct gather *g)
 	if (ttl > control_left_s(p))
 		ttl = (uint32_t)control_left_s(p);
 	p->until_ms = clock_mono_ms() + (int64_t)ttl * 1000;
-	return verdict_make(&p->set, &p->facts, p->loop, 0, &p->verdict);
+	return verdict_make(&p->set, &p->facts, p->loop, p->cls, &p->verdict);
 }
 
 static void
@@ -244,7 +244,8 @@ gather_next_step(struct gather *g)
 
 struct gather *
 gather_start(struct deliver *d, struct env *env, const char *domain,
-    const char *gateway, unsigned flags, gather_done *done, void *arg)
+    const char *gateway, uint32_t cls, unsigned flags, gather_done *done,
+    void *arg)
 {
 	struct gather *g = calloc(1, sizeof(*g));
 	const struct conf_route *route;
@@ -258,6 +259,8 @@ gather_start(struct deliver *d, struct env *env, const char *domain,
 	g->records_ttl_s = PLAN_MAX_S;
 	LIST_INIT(&g->lookups);
 	g->plan = plan_new(env, domain, gateway);
+	if (g->plan != NULL)
+		g->plan->cls = cls;
 	if (g->plan == NULL || uv_timer_init(d->child->loop, &g->timer) < 0) {
 		plan_unref(g->plan);
 		free(g);

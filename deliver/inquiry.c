@@ -335,7 +335,8 @@ inquiry_call(struct admin_peer *p, uint64_t req_id, const struct adm_call *m)
 	gw = conf_gateway_choose(d->env->conf, sender,
 	    client.sa.sa_family != AF_UNSPEC ? &client.sa : NULL);
 	q->until_ms = clock_mono_ms() + INQUIRY_MS;
-	q->gather = gather_start(d, d->env, q->domain, gw->name, 0, on_plan, q);
+	q->gather =
+	    gather_start(d, d->env, q->domain, gw->name, 0, 0, on_plan, q);
 	if (q->gather == NULL)
 		refuse(q, 503, "out of memory");
 	else

@@ -21,8 +21,10 @@ void inquiry_put_host(
 void inquiry_put_check(struct json *j, const struct plan *p,
     const struct probe_host *hosts, size_t n);
 
+const char *inquiry_mode_word(enum facts_sts_mode mode);
+
 /*
- * Replace facts of a plan that nobody else has, by "NAME=VALUE" lines, and judge
+ * inquiry_with.c: replace facts of a plan that nobody else has, by "NAME=VALUE" lines, and judge
  * anew. False, and why.
  */
 bool inquiry_replace(

@@ -329,8 +329,8 @@ inquiry_put_host(
 
 /* ---- sts check --------------------------------------------------------------------------- */
 
-static const char *
-mode_word(enum facts_sts_mode mode)
+const char *
+inquiry_mode_word(enum facts_sts_mode mode)
 {
 	static const char *const words[] = { "enforce", "testing", "none" };
 
@@ -355,7 +355,7 @@ put_policy_in_force(struct json *j, const struct plan *p)
 		? "the owner changes it to enforce when every MX host passes"
 		: NULL,
 	    "policy %s, mode %s, %s, %lld s old of %lld s%s", sts->id,
-	    mode_word(sts->mode), sts->source, (long long)sts->age_s,
+	    inquiry_mode_word(sts->mode), sts->source, (long long)sts->age_s,
 	    (long long)sts->max_age_s,
 	    sts->stale ? ", its last refresh failed" : "");
 }
@@ -488,106 +488,4 @@ inquiry_put_check(struct json *j, const struct plan *p,
 			    vh->n_rules > 0 ? vh->rules[vh->n_rules - 1].text
 					    : reason_word(vh->reason));
 	}
-}
-
-/* ---- other facts ------------------------------------------------------------------------ */
-
-/* "a.example,*.b.example" */
-static bool
-replace_mx(struct plan *p, const char *value)
-{
-	struct facts_sts_policy *sts = &p->facts.sts;
-	char *copy = arena_strdup(p->arena, value), *word;
-	const char **mx;
-	size_t n = 1, i;
-
-	for (i = 0; value[i] != '\0'; i++)
-		n += value[i] == ',';
-	mx = arena_alloc(p->arena, n * sizeof(mx[0]));
-	if (copy == NULL || mx == NULL)
-		return false;
-	n = 0;
-	while ((word = strsep(&copy, ",")) != NULL)
-		if (*word != '\0')
-			mx[n++] = word;
-	sts->mx = mx;
-	sts->n_mx = n;
-	return true;
-}
-
-static bool
-replace_mode(struct facts_sts_policy *sts, const char *value)
-{
-	int i;
-
-	for (i = FACTS_STS_ENFORCE; i <= FACTS_STS_MODE_NONE; i++)
-		if (strcmp(value, mode_word((enum facts_sts_mode)i)) == 0) {
-			sts->mode = (enum facts_sts_mode)i;
-			return true;
-		}
-	return false;
-}
-
-/* A policy where there was none begins as this. */
-static void
-assume_policy(struct facts_sts_policy *sts)
-{
-	if (sts->state != FACTS_STS_POLICY) {
-		memset(sts, 0, sizeof(*sts));
-		sts->state = FACTS_STS_POLICY;
-		sts->id = "";
-		sts->max_age_s = 86400;
-	}
-	sts->source = "given";
-}
-
-static bool
-replace_one(struct plan *p, const char *name, const char *value)
-{
-	struct facts_sts_policy *sts = &p->facts.sts;
-
-	if (strcmp(name, "sts") == 0) {
-		bool none = strcmp(value, "none") == 0;
-
-		if (!none && strcmp(value, "indeterminate") != 0)
-			return false;
-		memset(sts, 0, sizeof(*sts));
-		sts->state = none ? FACTS_STS_NONE : FACTS_STS_INDETERMINATE;
-		return true;
-	}
-	assume_policy(sts);
-	if (strcmp(name, "sts.mode") == 0)
-		return replace_mode(sts, value);
-	if (strcmp(name, "sts.id") == 0)
-		return (sts->id = arena_strdup(p->arena, value)) != NULL;
-	return strcmp(name, "sts.mx") == 0 && replace_mx(p, value);
-}
-
-bool
-inquiry_replace(struct plan *p, const char *lines, char *why, size_t why_len)
-{
-	char text[ADM_ARG_MAX + 1], *rest = text, *line, *eq;
-	struct verdict *v = NULL;
-
-	(void)snprintf(text, sizeof(text), "%s", lines);
-	while ((line = strsep(&rest, "\n")) != NULL) {
-		eq = strchr(line, '=');
-		if (eq != NULL)
-			*eq = '\0';
-		if (eq == NULL || !replace_one(p, line, eq + 1)) {
-			(void)snprintf(why, why_len,
-			    "%.60s: wanted sts=none, sts=indeterminate, "
-			    "sts.mode=enforce|testing|none, sts.id=ID or "
-			    "sts.mx=PATTERN,…",
-			    line);
-			return false;
-		}
-	}
-	if (verdict_make(&p->set, &p->facts, p->loop, 0, &v) < 0) {
-		(void)snprintf(why, why_len, "out of memory");
-		return false;
-	}
-	verdict_free(p->verdict);
-	p->verdict = v;
-	return true;
 }

@@ -392,7 +392,7 @@ on_down(void *peer, int why, const char *text)
 /* clang-format off */
 static const struct ipc_rule rules[] = {
 	/* type            min  max            when     flags   handler */
-	{ HAND_OFFER,      22,  1024,          IPC_ANY, 0,      on_offer },
+	{ HAND_OFFER,      26,  1024,          IPC_ANY, 0,      on_offer },
 	{ HAND_MORE,       12,  12,            IPC_ANY, 0,      on_more },
 	{ HAND_MESSAGE,    64,  IPC_FRAME_MAX, IPC_ANY, 0,      on_message },
 	{ HAND_MESSAGE_FD, 64,  IPC_FRAME_MAX, IPC_ANY, IPC_FD, on_message },

@@ -122,6 +122,18 @@ report_tls(const struct conn *c, const struct verdict_host *vh,
 }
 
 void
+report_requiretls(const struct conn *c)
+{
+	struct log_fields f = conn_fields(c);
+
+	f.reason = reason_word(REASON_REQUIRETLS_MISSING);
+	log_event(LOG_INFO, "requiretls", &f,
+	    "DCID %llu deferring: %s does not offer REQUIRETLS for %s",
+	    (unsigned long long)c->dcid, conn_host(c)->host->name,
+	    c->plan->domain);
+}
+
+void
 report_tls_refused(const struct conn *c, enum reason reason, const char *text)
 {
 	struct log_fields f = conn_fields(c);

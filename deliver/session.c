@@ -291,7 +291,7 @@ session_quit(struct session *s)
 void
 session_refuse(struct session *s, enum reason reason, const char *text)
 {
-	if (s->state != S_HANDSHAKE)
+	if (s->state != S_HANDSHAKE && s->state != S_READY)
 		return;
 	s->tls = true;
 	leave_because(s, reason, "TLS", NULL, text);

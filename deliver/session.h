@@ -142,7 +142,8 @@ void session_send(struct session *s, struct session_msg *m);
  * cut short and its recipients are deferred; no QUIT then. */
 void session_quit(struct session *s);
 
-/* Leave with QUIT because what TLS proved is not enough (RFC 3207, 4.1). */
+/* Leave with QUIT because what TLS proved is not enough (RFC 3207, 4.1), or EHLO
+ * inside it does not offer what is needed. Before the first message only. */
 void session_refuse(struct session *s, enum reason reason, const char *text);
 
 enum session_event session_next(struct session *s);

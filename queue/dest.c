@@ -117,8 +117,8 @@ qdest_set_down(struct queue *q, struct qdest *d)
 }
 
 struct qdest *
-qdest_load(
-    struct queue *q, uint64_t id, const char *domain, const char *gateway)
+qdest_load(struct queue *q, uint64_t id, const char *domain,
+    const char *gateway, uint32_t cls)
 {
 	struct qdest *d, **to;
 	size_t len = strlen(domain) + 1;
@@ -134,6 +134,7 @@ qdest_load(
 		return NULL;
 	}
 	memcpy(d->domain, domain, len);
+	d->cls = cls;
 	d->id = id;
 	LIST_INIT(&d->holds);
 	to = &q->dests[dest_slot(q, id)];

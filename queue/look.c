@@ -126,7 +126,8 @@ begin(struct queue *q, uint64_t dest_id)
 			return false;
 		r = sview_dest(&v, dest_id, &rec);
 		if (r == 0) {
-			d = qdest_load(q, dest_id, rec.domain, rec.gateway);
+			d = qdest_load(
+			    q, dest_id, rec.domain, rec.gateway, rec.cls);
 			if (d != NULL) {
 				d->queued = rec.queued;
 				d->retries = rec.retries;

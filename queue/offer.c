@@ -212,6 +212,7 @@ offer_to(struct queue *q, struct qdest *d, struct qworker *w)
 		.gateway = d->gateway,
 		.ready = qdest_ready(d),
 		.retries = d->retries,
+		.cls = d->cls,
 	};
 	struct qhold *h;
 	int r;
@@ -328,7 +329,7 @@ sched_one(struct queue *q, struct sview *v, int64_t at_s, uint64_t id,
 	}
 	if (rec.retries > 0 && !qdest_down_room(q))
 		return; /* found again by the next walk */
-	d = qdest_load(q, id, rec.domain, rec.gateway);
+	d = qdest_load(q, id, rec.domain, rec.gateway, rec.cls);
 	*ret = d;
 	if (d == NULL)
 		return;
@@ -448,8 +449,8 @@ queue_accepted(struct queue *q, const struct op_accept *op)
 				q->sched_rescan = true; /* waits on disk */
 				continue;
 			}
-			d = qdest_load(
-			    q, rc->ret_dest_id, rc->domain, op->msg.gateway);
+			d = qdest_load(q, rc->ret_dest_id, rc->domain,
+			    op->msg.gateway, msg_class(op->msg.flags));
 			if (d == NULL) {
 				q->sched_rescan = true;
 				continue;

@@ -45,6 +45,8 @@ admin_handler admin_tophosts, admin_hoststatus, admin_showrecipients,
     admin_showmessage, admin_why;
 /* suspended, down or up */
 const char *admin_dest_state(const struct queue *q, const struct rec_dest *d);
+/* The word for a class of messages (msg_class()); NULL for ordinary ones. */
+const char *admin_class(uint32_t cls);
 /* act (peer_admin_act.c) */
 admin_handler admin_message, admin_delivernow, admin_suspend;
 /* numbers (peer_admin.c) */

@@ -199,7 +199,7 @@ wake_read(struct wake_act *wa)
 	if (wa->domain == NULL)
 		key_u64(&k, wa->next_id);
 	else
-		(void)key_dname(&k, wa->domain, "");
+		(void)key_dname(&k, wa->domain, "", 0);
 	r = siter_first(
 	    &it, v.txn, v.st, wa->domain == NULL ? DB_DEST : DB_DNAME, &k);
 	for (; r == 0 && wa->n_ids < WAKE_IDS; r = siter_next(&it)) {

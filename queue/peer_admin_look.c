@@ -26,7 +26,15 @@ admin_dest_state(const struct queue *q, const struct rec_dest *d)
 	return d->until_s > clock_now_s() ? "throttled" : "up";
 }
 
-/* Ids of the destinations of a domain, one per gateway. */
+const char *
+admin_class(uint32_t cls)
+{
+	return cls == MSG_REQUIRETLS  ? "requiretls"
+	    : cls == MSG_TLS_OPTIONAL ? "tls-required-no"
+				      : NULL;
+}
+
+/* Ids of the destinations of a domain, one per gateway and class. */
 static size_t
 dests_of(struct sview *v, const char *domain, uint64_t *ids, size_t max)
 {
@@ -35,7 +43,7 @@ dests_of(struct sview *v, const char *domain, uint64_t *ids, size_t max)
 	struct key k;
 	int r;
 
-	if (key_dname(&k, domain, "") < 0)
+	if (key_dname(&k, domain, "", 0) < 0)
 		return 0;
 	r = siter_first(&it, v->txn, v->st, DB_DNAME, &k);
 	for (; r == 0 && n < max; r = siter_next(&it)) {
@@ -79,6 +87,7 @@ hoststatus_one(struct queue *q, struct sview *v, struct json *j, uint64_t id)
 		return;
 	json_put_obj(j, NULL);
 	json_put_str(j, "gateway", rec.gateway);
+	json_put_str(j, "class", admin_class(rec.cls));
 	json_put_str(j, "state", admin_dest_state(q, &rec));
 	json_put_uint(j, "active", rec.queued);
 	json_put_uint(j, "deferred", count_deferred(v, id, clock_now_s()));

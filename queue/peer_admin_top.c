@@ -123,6 +123,7 @@ tophosts_json(struct queue *q, struct sview *v, struct json *j,
 		json_put_obj(j, NULL);
 		json_put_str(j, "domain", rec.domain);
 		json_put_str(j, "gateway", rec.gateway);
+		json_put_str(j, "class", admin_class(rec.cls));
 		json_put_str(j, "state", admin_dest_state(q, &rec));
 		json_put_uint(j, "active", rec.queued);
 		json_put_null(j, "connections"); /* deliver counts them */

@@ -375,7 +375,7 @@ load_suspended(struct queue *q)
 
 	if (store_read_begin(q->store, &v) < 0)
 		return;
-	(void)key_dname(&k, "", "");
+	(void)key_dname(&k, "", "", 0);
 	q->all_suspended = sview_get(&v, DB_SUSP, &k, &val) == 0;
 	store_read_end(&v);
 }

@@ -103,6 +103,7 @@ struct qdest {
 	struct qhold_list holds;
 	struct qfail *fail;
 	bool fail_job;
+	uint32_t cls;	     /* msg_class() */
 	const char *gateway; /* interned */
 	char domain[];
 };
@@ -346,8 +347,8 @@ void queue_soon(struct queue *q); /* offer, load: in the next turn */
 const char *queue_intern(struct queue *q, const char *text);
 struct qdest *qdest_find(struct queue *q, uint64_t id);
 /* NULL when the bound is reached or memory is short. */
-struct qdest *qdest_load(
-    struct queue *q, uint64_t id, const char *domain, const char *gateway);
+struct qdest *qdest_load(struct queue *q, uint64_t id, const char *domain,
+    const char *gateway, uint32_t cls);
 /* Is there room for another one? fresh: for mail that just came; the backlog
  * leaves some of the room to it. promised: entries about to be added. */
 bool qdest_room(const struct queue *q, bool fresh, size_t promised);

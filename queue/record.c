@@ -89,15 +89,19 @@ key_dq(struct key *k, uint64_t dest_id, const struct dq_entry *e)
 }
 
 int
-key_dname(struct key *k, const char *domain, const char *gateway)
+key_dname(struct key *k, const char *domain, const char *gateway, uint32_t cls)
 {
-	size_t d = strlen(domain), g = strlen(gateway);
+	size_t d = strlen(domain), g = strlen(gateway), c = cls != 0 ? 2 : 0;
 
-	if (d + g + 1 > KEY_MAX)
+	if (d + g + 1 + c > KEY_MAX)
 		return PE_TOO_LONG;
 	memcpy(k->b, domain, d + 1);
 	memcpy(k->b + d + 1, gateway, g);
 	k->len = d + g + 1;
+	if (cls != 0) {
+		k->b[k->len++] = '\0';
+		k->b[k->len++] = (uint8_t)cls;
+	}
 	return 0;
 }
 
@@ -338,7 +342,7 @@ rec_dest_encode(struct buf *b, const struct rec_dest *m)
 	ipc_wr_i64(&w, m->until_s);
 	ipc_wr_i64(&w, m->since_s);
 	ipc_wr_u8(&w, m->reason);
-	ipc_wr_bool(&w, m->suspended);
+	ipc_wr_u8(&w, (uint8_t)((m->suspended ? 1U : 0U) | m->cls));
 	ipc_wr_i64(&w, m->used_s);
 	ipc_wr_u64(&w, m->delivered);
 	ipc_wr_u64(&w, m->soft);
@@ -354,6 +358,7 @@ int
 rec_dest_decode(const void *p, size_t len, struct rec_dest *ret)
 {
 	struct ipc_rd r;
+	uint8_t bits;
 
 	open_record(&r, p, len);
 	ret->domain = ipc_rd_str(&r, TEXT_DOMAIN_MAX);
@@ -364,7 +369,10 @@ rec_dest_decode(const void *p, size_t len, struct rec_dest *ret)
 	ret->until_s = rd_time(&r);
 	ret->since_s = rd_time(&r);
 	ret->reason = (uint8_t)ipc_rd_enum(&r, REASON_COUNT - 1);
-	ret->suspended = ipc_rd_bool(&r);
+	bits = ipc_rd_u8(&r);
+	ret->suspended = (bits & 1) != 0;
+	ret->cls = bits & ~1U;
+	require(&r, msg_class_valid(ret->cls));
 	ret->used_s = rd_time(&r);
 	ret->delivered = ipc_rd_u64(&r);
 	ret->soft = ipc_rd_u64(&r);

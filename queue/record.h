@@ -34,8 +34,10 @@ struct dq_entry {
 	uint32_t rid;
 };
 void key_dq(struct key *k, uint64_t dest_id, const struct dq_entry *e);
-/* domain NUL gateway: all gateways of a domain stand together. PE_TOO_LONG. */
-int key_dname(struct key *k, const char *domain, const char *gateway);
+/* domain NUL gateway, and NUL class where that is not 0 (msg_class()): all of a
+ * domain stand together. PE_TOO_LONG. */
+int key_dname(
+    struct key *k, const char *domain, const char *gateway, uint32_t cls);
 
 /* The reverse; 0 or PE_CORRUPT. */
 int key_u64_parse(const void *p, size_t len, uint64_t *ret);
@@ -118,6 +120,7 @@ struct rec_dest {
 	uint64_t delivered, soft, hard;
 	const char *status, *text, *host; /* of being down */
 	const char *last_error;		  /* last refusal of a recipient */
+	uint32_t cls;			  /* of its messages: msg_class() */
 };
 int rec_dest_encode(struct buf *b, const struct rec_dest *m);
 int rec_dest_decode(const void *p, size_t len, struct rec_dest *ret);

@@ -193,7 +193,7 @@ int stx_rcpt_put(
 /* The destination, by id, or by name (made when it is new). */
 int stx_dest(struct stxn *x, uint64_t id, struct sdest **ret);
 int stx_dest_named(struct stxn *x, const char *domain, const char *gateway,
-    struct sdest **ret);
+    uint32_t cls, struct sdest **ret);
 /* Its entry in sched: at this time, or none (0). */
 int stx_dest_sched(struct stxn *x, struct sdest *d, int64_t time_s);
 /* A recipient is due there (dq), and the destination no later than that. */
@@ -209,6 +209,6 @@ int stx_unlink(struct stxn *x, uint64_t mid);
 int stx_dest_forget(struct stxn *x, struct sdest *d);
 /* Make the record of an id anew, under its name. */
 int stx_dest_remake(struct stxn *x, uint64_t id, const char *domain,
-    const char *gateway, struct sdest **ret);
+    const char *gateway, uint32_t cls, struct sdest **ret);
 
 #endif

@@ -57,7 +57,8 @@ put_rcpt(struct stxn *x, const struct op_accept *op, struct op_rcpt *rc)
 	struct sdest *d;
 	int r;
 
-	r = stx_dest_named(x, rc->domain, op->msg.gateway, &d);
+	r = stx_dest_named(
+	    x, rc->domain, op->msg.gateway, msg_class(op->msg.flags), &d);
 	if (r < 0)
 		return r;
 	memset(&rec, 0, sizeof(rec));

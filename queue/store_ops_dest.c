@@ -5,6 +5,7 @@
 #include "queue/store_ops.h"
 
 #include "lib/base/err.h"
+#include "lib/proto/submit.h"
 
 #include <errno.h>
 #include <string.h>
@@ -60,7 +61,8 @@ remake(struct stxn *x, uint64_t id, struct sdest **ret)
 	r = name_from_dq(x, id, &rc, &m, &queued);
 	if (r < 0)
 		return r;
-	r = stx_dest_remake(x, id, rc.domain, m.gateway, ret);
+	r = stx_dest_remake(
+	    x, id, rc.domain, m.gateway, msg_class(m.flags), ret);
 	if (r == 0)
 		(*ret)->r.queued = queued;
 	return r;
@@ -227,7 +229,7 @@ suspend_mark(struct stxn *x, const struct op_suspend *op)
 	bool was;
 	int r;
 
-	r = key_dname(&k, op->domain, "");
+	r = key_dname(&k, op->domain, "", 0);
 	if (r < 0)
 		return r;
 	r = stx_get(x, DB_SUSP, &k, &v);
@@ -267,7 +269,7 @@ op_suspend_run(struct stxn *x, struct job *job)
 	r = suspend_mark(x, op);
 	if (r < 0)
 		return r;
-	(void)key_dname(&k, op->domain, "");
+	(void)key_dname(&k, op->domain, "", 0);
 	r = siter_first(&it, x->txn, x->st, DB_DNAME, &k);
 	for (; r == 0 && op->ret_n < OP_SUSPEND_MAX; r = siter_next(&it)) {
 		if (it.k.mv_size < len ||

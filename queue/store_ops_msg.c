@@ -5,6 +5,7 @@
 #include "queue/store_ops.h"
 
 #include "lib/base/err.h"
+#include "lib/proto/submit.h"
 
 #include <errno.h>
 #include <string.h>
@@ -123,7 +124,7 @@ unhold_one(struct stxn *x, struct op_msg *op, uint32_t rid, struct rec_rcpt *rc,
 	struct sdest *d;
 	int r;
 
-	r = stx_dest_named(x, rc->domain, m->gateway, &d);
+	r = stx_dest_named(x, rc->domain, m->gateway, msg_class(m->flags), &d);
 	if (r < 0)
 		return r;
 	if (rc->dest_id != d->id) {

@@ -300,7 +300,8 @@ replace_dest(struct ctx *c, const struct op_item *it, struct rec_rcpt *rc,
 
 	r = take_off_dq(c, it, rc, NULL);
 	if (r == 0)
-		r = stx_dest_named(c->x, rc->domain, c->m.gateway, ret);
+		r = stx_dest_named(
+		    c->x, rc->domain, c->m.gateway, msg_class(c->m.flags), ret);
 	if (r < 0)
 		return r;
 	(*ret)->r.queued++;

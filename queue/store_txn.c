@@ -314,7 +314,7 @@ is_suspended(struct stxn *x, const char *domain, bool *ret)
 	*ret = false;
 	if (x->n_suspended == 0)
 		return 0;
-	r = key_dname(&k, domain, "");
+	r = key_dname(&k, domain, "", 0);
 	if (r < 0)
 		return r;
 	r = stx_get(x, DB_SUSP, &k, &v);
@@ -324,7 +324,7 @@ is_suspended(struct stxn *x, const char *domain, bool *ret)
 
 static int
 dest_create(struct stxn *x, const struct key *name, const char *domain,
-    const char *gateway, struct sdest **ret)
+    const char *gateway, uint32_t cls, struct sdest **ret)
 {
 	struct sdest *d;
 	struct key id;
@@ -343,6 +343,7 @@ dest_create(struct stxn *x, const struct key *name, const char *domain,
 	d->r.gateway = arena_strdup(&x->arena, gateway);
 	d->r.status = d->r.text = d->r.host = d->r.last_error = "";
 	d->r.suspended = suspended;
+	d->r.cls = cls;
 	d->dirty = true;
 	if (d->r.domain == NULL || d->r.gateway == NULL)
 		return hard(x, -ENOMEM);
@@ -353,15 +354,15 @@ dest_create(struct stxn *x, const struct key *name, const char *domain,
 }
 
 int
-stx_dest_named(
-    struct stxn *x, const char *domain, const char *gateway, struct sdest **ret)
+stx_dest_named(struct stxn *x, const char *domain, const char *gateway,
+    uint32_t cls, struct sdest **ret)
 {
 	struct key k;
 	MDB_val v;
 	uint64_t id;
 	int r;
 
-	r = key_dname(&k, domain, gateway);
+	r = key_dname(&k, domain, gateway, cls);
 	if (r == 0)
 		r = make_room(x);
 	if (r < 0)
@@ -375,7 +376,7 @@ stx_dest_named(
 		return x->hard;
 	/* a name that leads nowhere, or to a broken record, starts afresh */
 	if (r == PE_NOT_FOUND || r == PE_CORRUPT)
-		r = dest_create(x, &k, domain, gateway, ret);
+		r = dest_create(x, &k, domain, gateway, cls, ret);
 	return r;
 }
 
@@ -505,7 +506,7 @@ stx_dest_forget(struct stxn *x, struct sdest *d)
 
 	r = stx_dest_sched(x, d, 0);
 	if (r == 0)
-		r = key_dname(&k, d->r.domain, d->r.gateway);
+		r = key_dname(&k, d->r.domain, d->r.gateway, d->r.cls);
 	if (r == 0)
 		r = stx_del(x, DB_DNAME, &k);
 	key_u64(&k, d->id);
@@ -517,13 +518,13 @@ stx_dest_forget(struct stxn *x, struct sdest *d)
 
 int
 stx_dest_remake(struct stxn *x, uint64_t id, const char *domain,
-    const char *gateway, struct sdest **ret)
+    const char *gateway, uint32_t cls, struct sdest **ret)
 {
 	struct sdest *d;
 	struct key k, v;
 	int r;
 
-	r = key_dname(&k, domain, gateway);
+	r = key_dname(&k, domain, gateway, cls);
 	if (r == 0)
 		r = make_room(x);
 	if (r < 0)
@@ -534,6 +535,7 @@ stx_dest_remake(struct stxn *x, uint64_t id, const char *domain,
 	d->r.domain = arena_strdup(&x->arena, domain);
 	d->r.gateway = arena_strdup(&x->arena, gateway);
 	d->r.status = d->r.text = d->r.host = d->r.last_error = "";
+	d->r.cls = cls;
 	d->dirty = d->recalc = true;
 	if (d->r.domain == NULL || d->r.gateway == NULL)
 		return hard(x, -ENOMEM);

@@ -45,7 +45,6 @@ static uint32_t
 extensions(const struct session *s)
 {
 	const struct conf_listener *l = s->c.listener;
-	/* REQUIRETLS comes with the delivery that keeps its promise */
 	uint32_t ext = SMTP_EXT_PIPELINING | SMTP_EXT_SIZE | SMTP_EXT_8BITMIME |
 	    SMTP_EXT_SMTPUTF8 | SMTP_EXT_DSN | SMTP_EXT_CHUNKING |
 	    SMTP_EXT_ENHANCEDSTATUSCODES | SMTP_EXT_LIMITS;
@@ -53,6 +52,8 @@ extensions(const struct session *s)
 	if (!s->tls && l->cert != NULL &&
 	    (l->tls == CONF_LTLS_OFFERED || l->tls == CONF_LTLS_REQUIRED))
 		ext |= SMTP_EXT_STARTTLS;
+	if (s->tls) /* and never outside of it (RFC 8689, 2) */
+		ext |= SMTP_EXT_REQUIRETLS;
 	if (s->tls && l->auth != CONF_AUTH_NO)
 		ext |= SMTP_EXT_AUTH;
 	return ext;

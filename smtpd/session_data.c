@@ -353,6 +353,11 @@ log_header(const struct session *s)
 	if (t->head->has_subject && s->c.conf->log.subjects)
 		log_event(LOG_INFO, "subject", &f, "MID %llu Subject '%s'",
 		    (unsigned long long)t->mid, LOG_Q(t->head->subject));
+	if (msg_class(t->flags) != 0)
+		log_event(LOG_INFO, "tls_demand", &f, "MID %llu %s",
+		    (unsigned long long)t->mid,
+		    msg_class(t->flags) == MSG_REQUIRETLS ? "REQUIRETLS"
+							  : "TLS-Required: No");
 }
 
 static void

@@ -91,10 +91,11 @@ enum config_verb {
  * them, docs/api.md tells them to everyone else.
  *
  * STATUS        what the process thinks of itself; free, flat where possible
- * TOPHOSTS      {hosts: [{domain, gateway, state, active, connections,
+ * TOPHOSTS      {hosts: [{domain, gateway, class (null, "requiretls" or
+ *               "tls-required-no"), state, active, connections,
  *               delivered, soft, hard}]} sorted by the word in arg0 ("active",
  *               "connections", "delivered", "soft", "hard"), at most num
- * HOSTSTATUS    queue: {domain, destinations: [{gateway, state, active (queued
+ * HOSTSTATUS    queue: {domain, destinations: [{gateway, class, state, active (queued
  *               recipients), deferred, in_flight, delivered, soft, hard,
  *               suspended, retries, next_attempt, last_error}]}, 404 when it
  *               knows none; deliver: {domain, destinations: [{gateway,

@@ -33,6 +33,7 @@ hand_offer_encode(struct ipc_wr *w, const struct hand_offer *m)
 	ipc_wr_str(w, m->gateway);
 	ipc_wr_u32(w, m->ready);
 	ipc_wr_u32(w, m->retries);
+	ipc_wr_u32(w, m->cls);
 }
 
 int
@@ -43,7 +44,8 @@ hand_offer_decode(struct ipc_rd *r, struct hand_offer *ret)
 	ret->gateway = ipc_rd_str(r, TEXT_NAME_MAX);
 	ret->ready = ipc_rd_u32(r);
 	ret->retries = ipc_rd_u32(r);
-	require(r, ret->domain[0] != '\0');
+	ret->cls = ipc_rd_u32(r);
+	require(r, ret->domain[0] != '\0' && msg_class_valid(ret->cls));
 	return ipc_rd_end(r);
 }
 

@@ -52,7 +52,7 @@ struct hand_want {
 void hand_want_encode(struct ipc_wr *w, const struct hand_want *m);
 int hand_want_decode(struct ipc_rd *r, struct hand_want *ret);
 
-/* dest_id names the destination (domain and gateway) on this channel and in
+/* dest_id names the destination (domain, gateway and class) on this channel and in
  * the store; never reused. ready: recipients due now, a hint for how many
  * connections are worth opening. retries: attempts in a row that failed as a
  * whole (host down); with more than 0 this is the one probe. */
@@ -62,6 +62,7 @@ struct hand_offer {
 	const char *gateway;
 	uint32_t ready;
 	uint32_t retries;
+	uint32_t cls; /* msg_class() of all its messages */
 };
 void hand_offer_encode(struct ipc_wr *w, const struct hand_offer *m);
 int hand_offer_decode(struct ipc_rd *r, struct hand_offer *ret);

@@ -41,6 +41,28 @@ enum {
 	MSG_FLAGS_ALL = 63,
 };
 
+/*
+ * The flags of a message that decide which hosts may have it: 0, MSG_REQUIRETLS
+ * or MSG_TLS_OPTIONAL. Messages of one class are a destination of their own, so
+ * that none waits for another's verdict. A notice of ours has only headers: it
+ * carries REQUIRETLS where the host has it, and is not held back where it has
+ * not (RFC 8689, 5).
+ */
+static inline uint32_t
+msg_class(uint32_t flags)
+{
+	if ((flags & MSG_GENERATED) == 0 && (flags & MSG_REQUIRETLS) != 0)
+		return MSG_REQUIRETLS;
+	return flags & MSG_TLS_OPTIONAL;
+}
+
+/* Is it a value of msg_class()? */
+static inline bool
+msg_class_valid(uint32_t cls)
+{
+	return cls == 0 || cls == MSG_REQUIRETLS || cls == MSG_TLS_OPTIONAL;
+}
+
 /* RET and NOTIFY of RFC 3461. */
 enum dsn_ret { DSN_RET_NONE, DSN_RET_FULL, DSN_RET_HDRS };
 enum {

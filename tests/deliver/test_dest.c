@@ -254,7 +254,8 @@ on_want(void *peer, struct ipc_msg *m, struct ipc_rd *rd)
 static void
 offer(uint32_t ready)
 {
-	struct hand_offer m = { DEST_ID, "example.com", "default", ready, 0 };
+	struct hand_offer m = { DEST_ID, "example.com", "default", ready, 0,
+		0 };
 
 	w.offers++;
 	hand_offer_encode(ipc_send_begin(w.queue, HAND_OFFER, 0), &m);
@@ -1710,7 +1711,7 @@ static void
 tell_many(uint16_t type, uint64_t from, uint64_t to)
 {
 	for (uint64_t id = from; id < to; id++) {
-		struct hand_offer o = { id, "example.com", "default", 1, 0 };
+		struct hand_offer o = { id, "example.com", "default", 1, 0, 0 };
 		struct hand_dest c = { id };
 		struct ipc_wr *wr = ipc_send_begin(w.queue, type, 0);
 

@@ -20,8 +20,10 @@ class Disagree(AssertionError):
     pass
 
 
-def explain(node, domain, sender):
+def explain(node, domain, sender, message=None):
+    """message: what it demands of TLS, "requiretls" or "tls-required-no"."""
     words = ["explain", "a@" + domain] + (["--from", sender] if sender else [])
+    words += ["--with", "message=" + message] if message else []
     return node.ctl(*words, want=None)
 
 
@@ -44,9 +46,16 @@ def deliveries(text, mid):
                    *(tls.groups() if tls else (None, None)))
 
 
+def demand(text, mid):
+    if re.search(r"MID %d REQUIRETLS$" % mid, text, re.M):
+        return "requiretls"
+    return "tls-required-no" if re.search(r"MID %d TLS-Required: No$" % mid, text, re.M) else None
+
+
 def check_done(node, mid):
-    for domain, sender, address, level, rule in deliveries(node.log_text(), mid):
-        h = host_at(explain(node, domain, sender), address)
+    text = node.log_text()
+    for domain, sender, address, level, rule in deliveries(text, mid):
+        h = host_at(explain(node, domain, sender, demand(text, mid)), address)
         if h["verdict"] != "attempt":
             raise Disagree("%s took mail, explain says skip: %s" % (h["host"], h["reason"]))
         if level is None and RANK[h["level"]] > 1 or level is not None and RANK[h["level"]] > max(1, RANK[level]):

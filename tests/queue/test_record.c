@@ -11,6 +11,8 @@
 #include "lib/base/err.h"
 #include "queue/record.h"
 
+#include "lib/proto/submit.h"
+
 static const struct rec_msg msg = {
 	.sender = "a@b.example",
 	.envid = "QQ314159",
@@ -64,7 +66,8 @@ static const struct rec_dest dest = {
 	.until_s = 10,
 	.since_s = 5,
 	.reason = 15,
-	.suspended = false,
+	.suspended = true,
+	.cls = MSG_REQUIRETLS,
 	.used_s = 4,
 	.delivered = 1,
 	.soft = 2,
@@ -229,10 +232,13 @@ test_key_order(void **state)
 	a.b[0] = 0x80; /* a negative time */
 	assert_int_equal(key_time_parse(a.b, a.len, &t, &id), PE_CORRUPT);
 	/* all gateways of a domain, and nothing else, share a prefix */
-	assert_int_equal(key_dname(&a, "d.example", ""), 0);
-	assert_int_equal(key_dname(&b, "d.example", "gw"), 0);
+	assert_int_equal(key_dname(&a, "d.example", "", 0), 0);
+	assert_int_equal(key_dname(&b, "d.example", "gw", 0), 0);
 	assert_memory_equal(a.b, b.b, a.len);
-	assert_int_equal(key_dname(&b, "d.example.net", "gw"), 0);
+	assert_int_equal(key_dname(&b, "d.example", "gw", MSG_REQUIRETLS), 0);
+	assert_memory_equal(a.b, b.b, a.len);
+	assert_int_equal(b.len, strlen("d.example") + 1 + 2 + 2);
+	assert_int_equal(key_dname(&b, "d.example.net", "gw", 0), 0);
 	assert_memory_not_equal(a.b, b.b, a.len);
 }
 
@@ -246,9 +252,9 @@ test_longest_name_fits(void **state)
 	memset(d, 'd', 255);
 	memset(g, 'g', 256);
 	d[255] = g[256] = '\0';
-	assert_int_equal(key_dname(&k, d, g), PE_TOO_LONG);
+	assert_int_equal(key_dname(&k, d, g, 0), PE_TOO_LONG);
 	g[255] = '\0';
-	assert_int_equal(key_dname(&k, d, g), 0);
+	assert_int_equal(key_dname(&k, d, g, 0), 0);
 	assert_int_equal(k.len, KEY_MAX);
 }
 

@@ -105,7 +105,16 @@ static const struct dialogue dialogues[] = {
 	{ "TLS-Required: No", "", "220 250 250/2.1.0 250/2.1.5 354 250/2.0.0",
 	    { EHLO, MAIL RCPT "DATA\r\n", "TLS-Required: no\r\n\r\nx\r\n.\r\n" },
 	    "commit 6 flags=8 ", "TLS-Required: no\r\n\r\nx\r\n" },
-	{ "REQUIRETLS is not offered yet", "", "220 250 220/2.0.0 250 555/5.5.4",
+	{ "REQUIRETLS outside of TLS, with a value", "",
+	    "220 250 555/5.5.4 220/2.0.0 250 501/5.5.4",
+	    { EHLO, "MAIL FROM:<a@b.example> REQUIRETLS\r\n", "STARTTLS\r\n", EHLO,
+		"MAIL FROM:<a@b.example> REQUIRETLS=x\r\n" }, NULL, NULL },
+	{ "REQUIRETLS is stronger than TLS-Required: No", "",
+	    "220 250 220/2.0.0 250 250/2.1.0 250/2.1.5 354 250/2.0.0",
+	    { EHLO, "STARTTLS\r\n", EHLO, "MAIL FROM:<a@b.example> REQUIRETLS\r\n" RCPT "DATA\r\n",
+		"TLS-Required: no\r\n\r\nx\r\n.\r\n" },
+	    "commit 6 flags=4 ", "TLS-Required: no\r\n\r\nx\r\n" },
+	{ "REQUIRETLS inside TLS", "", "220 250 220/2.0.0 250 250/2.1.0",
 	    { EHLO, "STARTTLS\r\n", EHLO, "MAIL FROM:<a@b.example> REQUIRETLS\r\n" },
 	    NULL, NULL },
 
@@ -493,7 +502,7 @@ test_ehlo(void **state)
 	(void)buf_put(&k.out, "", 1);
 	text = (char *)buf_data(&k.out);
 	assert_null(strstr(text, "STARTTLS"));
-	assert_null(strstr(text, "REQUIRETLS"));
+	assert_non_null(strstr(text, "REQUIRETLS\r\n"));
 	assert_non_null(strstr(text, "AUTH PLAIN LOGIN\r\n"));
 	script_done(&k);
 	conf_unref(conf);
