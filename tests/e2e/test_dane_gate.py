@@ -1,6 +1,7 @@
 """What the node makes of a resolver that validates no more, or never did: doubt delays mail, it takes
 no protection away, and `status` and the log say what is wrong and what to do."""
 from harness import contains, equal, main, test
+from tests.world.base import poll
 
 SENDER = "sender@client.test"
 WRONG = "DANE is configured but the resolver does not validate"
@@ -168,6 +169,40 @@ def who_needs_no_state_does_not_wait(w):
     node.wait_done(mid)
     node.wait_done(late)
     node.stop()
+
+
+@test
+def more_servers_than_are_used(w):
+    """RESOLVER_SERVERS_MAX: said, and not an error."""
+    front = w.front()
+    others = ["127.0.0.1:%d" % p for p in range(2, 10)]
+    node = node_of(w, front, nameservers=", ".join([front.at, *others])).start()
+    node.wait_log("only the first 8 of 9 name servers are used")
+    equal([s["server"] for s in resolver_of(node)["servers"]], [front.at, *others[:7]])
+    node.stop()
+
+
+@test
+def memory_too_long(w):
+    """FILE_MAX: of the file of servers that validated no more is read; that costs this memory, not the start."""
+    front = w.front()
+    node = node_of(w, front).start()
+    settled(node, "validates")
+    path = node.dir + "/state/resolver/validated"
+    poll(lambda: front.at in open(path).read(), 10, "the memory")
+    node.stop()
+    with open(path) as f:
+        line = f.read()
+    front.set("strip")
+    for much, says in ((100, "mail waits"), (4096, "mail goes on without DANE")):
+        with open(path, "w") as f:
+            f.write("# %s\n" % ("x" * (much - 3)) + line)
+        mark = node.log_size()
+        node.start()
+        node.wait_log(WRONG, since=mark)
+        r = resolver_of(node)
+        contains(r["alert"] or r["warning"], says)
+        node.stop()
 
 
 def trusted_resolver_goes_wrong(w, name, spoil, mend, why):

@@ -181,6 +181,38 @@ def bogus_mx_holds_mail_back(w, node):
     deferred(node, "bogus.test", "dns-indeterminate", mx)
 
 
+@test
+def one_host_without_address(w, node):
+    """Its address lookup fails: the next host is used, with DANE (DANE-05). All so: the mail waits."""
+    first, second = w.mx("mx1.addr.test"), w.mx("mx2.addr.test")
+    cert = cert_of(w, second)
+    zone = w.domain("addr.test", first, second, signed=True)
+    zone.tlsa(second.host, cert)
+    zone.fault("servfail", "mx1.addr.test.")
+    w.commit()
+    delivered(node, second, "addr.test", "level dane")
+    equal(first.attempts, [])
+    only = w.mx("mx1.addr-only.test")
+    zone = w.domain("addr-only.test", only, signed=True)
+    zone.fault("servfail", "mx1.addr-only.test.")
+    w.commit()
+    deferred(node, "addr-only.test", "dns-indeterminate", only)
+
+
+@test
+def targets_that_are_no_hosts(w, node):
+    """An address, the root, a name that does not exist: skipped with the reason, the others are used (DNS-08)."""
+    mx = w.mx("mx9.odd.test")
+    cert = cert_of(w, mx)
+    zone = w.domain("odd.test", signed=True).mx(1, "192.0.2.1").mx(2, ".").mx(3, "gone.odd.test").mx(9, mx)
+    zone.tlsa(mx.host, cert)
+    w.commit()
+    delivered(node, mx, "odd.test", "level dane")
+    hosts = node.ctl("explain", "a@odd.test")["hosts"]
+    equal([h["verdict"] for h in hosts], ["skip", "skip", "skip", "attempt"])
+    equal([bool(h["rules"]) for h in hosts], [True] * 4)
+
+
 # ---- beside other policies ----
 
 def with_policy(w, zone, name, text):

@@ -326,6 +326,47 @@ test_ttl_bounds(void **state)
 }
 
 static void
+tlsa_60(struct dnsd_query *q, struct packet *pk)
+{
+	pk_reply(pk, q->b, F_RA | F_AD, 0);
+	pk_rr(pk, SEC_AN, "@", DNS_TLSA, 60);
+	pk_bytes(pk, "\x03\x01\x01", 3);
+	memset(&pk->b[pk->len], 0xab, 32);
+	pk->len += 32;
+	pk_rr_end(pk);
+	pk_opt(pk, 0, -1, "");
+	dnsd_send(q, pk);
+}
+
+/* TLSA records are not kept past their time, whatever min_ttl says (RFC 6698,
+ * 8.2); less is always allowed. */
+static void
+test_ttl_of_tlsa(void **state)
+{
+	struct dns_answer *a;
+
+	(void)state;
+	setup_servers(tlsa_60, silent);
+	set.min_ttl_s = 1000;
+	assert_int_equal(resolver_new(&loop, &set, &res), 0);
+	a = ask("_25._tcp.a.example", DNS_TLSA);
+	assert_int_equal(a->state, DNS_SECURE);
+	assert_int_equal(a->ttl_s, 60);
+	dns_answer_free(a);
+	clock_test_advance_ms(61 * 1000);
+	a = ask("_25._tcp.a.example", DNS_TLSA);
+	dns_answer_free(a);
+	assert_int_equal(s[0].udp_queries, 2);
+	set.min_ttl_s = 0;
+	set.max_ttl_s = 10;
+	assert_int_equal(resolver_configure(res, &set), 0);
+	a = ask("_25._tcp.b.example", DNS_TLSA);
+	assert_int_equal(a->ttl_s, 10);
+	dns_answer_free(a);
+	end();
+}
+
+static void
 test_timeout_failover(void **state)
 {
 	struct resolver_stats st;
@@ -1182,6 +1223,65 @@ test_busy(void **state)
 	end();
 }
 
+/* RESOLVER_WAITING_MAX, RESOLVER_IN_FLIGHT_MAX (whatever is set) and
+ * RESOLVER_ASKERS_MAX: what is beyond is refused, and nothing is lost. */
+static void
+test_hard_bounds(void **state)
+{
+	struct resolver_stats st;
+	struct ask *k, more;
+	const struct dns_answer *now;
+	char name[32];
+	size_t i, n = 0;
+
+	(void)state;
+	setup_servers(silent, silent);
+	set.n_servers = 1;
+	set.max_queries = 65535;
+	set.timeout_ms = 15000;
+	assert_int_equal(resolver_new(&loop, &set, &res), 0);
+	k = calloc(RESOLVER_ASKERS_MAX, sizeof(*k));
+	assert_non_null(k);
+	for (; n < RESOLVER_WAITING_MAX; n++) {
+		(void)snprintf(name, sizeof(name), "n%zu.example", n);
+		ask_flags(&k[n], name, DNS_A, 0);
+		assert_int_equal(k[n].r, 0);
+	}
+	ask_flags(&more, "more.example", DNS_A, 0);
+	assert_int_equal(more.r, PE_FULL);
+	do {
+		(void)uv_run(&loop, UV_RUN_ONCE);
+		resolver_stats(res, &st);
+	} while (st.waiting > 0);
+	assert_int_equal(st.in_flight, RESOLVER_IN_FLIGHT_MAX);
+	/* there is room to wait again, not to be asked */
+	ask_flags(&k[n++], "last.example", DNS_A, 0);
+	(void)uv_run(&loop, UV_RUN_NOWAIT);
+	resolver_stats(res, &st);
+	assert_int_equal(st.waiting, 1);
+	assert_int_equal(st.in_flight, RESOLVER_IN_FLIGHT_MAX);
+	for (; n < RESOLVER_ASKERS_MAX; n++)
+		ask_flags(&k[n], "last.example", DNS_A, 0);
+	assert_int_equal(k[n - 1].r, 0);
+	assert_int_equal(resolver_ask(res, &more.req, "last.example", DNS_A, 0,
+			     on_answer, &more, &now),
+	    PE_FULL);
+	resolver_stats(res, &st);
+	assert_int_equal(st.refused, 2);
+	end();
+	for (i = 0; i < n; i++) {
+		assert_int_equal(k[i].calls, 1);
+		dns_answer_free(k[i].a);
+	}
+	free(k);
+	/* more servers than there is room for */
+	set.n_servers = RESOLVER_SERVERS_MAX + 1;
+	assert_int_equal(uv_loop_init(&loop), 0);
+	assert_int_equal(resolver_new(&loop, &set, &res), -EINVAL);
+	assert_int_equal(uv_run(&loop, UV_RUN_DEFAULT), 0);
+	assert_int_equal(uv_loop_close(&loop), 0);
+}
+
 static void
 test_bad_names(void **state)
 {
@@ -1378,6 +1478,7 @@ main(void)
 		cmocka_unit_test(test_trust),
 		cmocka_unit_test(test_negative),
 		cmocka_unit_test(test_ttl_bounds),
+		cmocka_unit_test(test_ttl_of_tlsa),
 		cmocka_unit_test(test_timeout_failover),
 		cmocka_unit_test(test_all_silent),
 		cmocka_unit_test(test_nobody_there),
@@ -1401,6 +1502,7 @@ main(void)
 		cmocka_unit_test(test_bounds),
 		cmocka_unit_test(test_many),
 		cmocka_unit_test(test_busy),
+		cmocka_unit_test(test_hard_bounds),
 		cmocka_unit_test(test_bad_names),
 		cmocka_unit_test(test_flush),
 		cmocka_unit_test(test_formerr),
