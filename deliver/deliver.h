@@ -55,7 +55,7 @@ enum {
 	FDS_KEPT = 64,	      /* descriptors for neither mail nor hosts */
 	FDS_ALERT_MS = 60 * 1000,
 	FDS_SHORT_MS = 3000, /* those who wait ask each second */
-	SLOW_MS = 3000,	      /* without anything accepted: slow */
+	SLOW_MS = 3000,	     /* without anything accepted: slow */
 	SLOTS_TICK_MS = 1000,
 	DEST_BUCKETS = 1024,
 	PULL_BATCH = 8,	     /* messages one connection holds at most */
@@ -665,7 +665,7 @@ struct deliver {
 	size_t n_open, n_files, n_asked;
 	int64_t fds_short_ms; /* monotonic; 0: never */
 	struct log_limit fds_log;
-	uint64_t next_req;  /* permits and pulls; never reused */
+	uint64_t next_req; /* permits and pulls; never reused */
 	struct conn_list permit_waits[DEST_BUCKETS];
 	struct conn_list pulls[DEST_BUCKETS];
 	struct conn_list paces[DEST_BUCKETS];
