@@ -12,15 +12,13 @@ Every domain is in a signed zone, its MX is one of --hosts names, and each of th
 The first round fills the caches of DNS and is shown apart. The ratio is that of two runs of one round. Exit 1 when a
 message was lost, or one went without its proof.
 """
-import argparse
 import os
 import sys
 
 sys.path.insert(0, os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__)))))
 
-from tests.bench import bench  # noqa: E402
+from tests.bench import turns  # noqa: E402
 from tests.bench.peers import PosternPeer  # noqa: E402
-from tests.bench.sts import show_run, spread  # noqa: E402
 from tests.world import World  # noqa: E402
 
 KINDS = ("off", "on")
@@ -37,49 +35,22 @@ def zones(world, sink, cert, domains, hosts):
 
 
 def main():
-    p = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    p.add_argument("--domains", type=int, default=10000)
-    p.add_argument("--hosts", type=int, default=100)
-    p.add_argument("--rounds", type=int, default=5)
-    p.add_argument("--sessions", type=int, default=20)
-    args = p.parse_args()
-    bench.DOMAINS = args.domains
-    cell = bench.Cell(4096, 50, True, False)
+    args = turns.arguments(__doc__, hosts=100)
     with World() as world:
-        b = bench.Bench(world, args)
-        sink = b.sinks["tls"]
-        zones(world, sink, world.ca.issue("sink.bench.test"), args.domains, args.hosts)
+        b = turns.bench_of(world, args)
+        zones(world, b.sinks["tls"], world.ca.issue("sink.bench.test"), args.domains, args.hosts)
         nodes = {k: PosternPeer(world, b.sinks, name="postern-" + k, mx=True, settings={"delivery": {"idle": "0s"}},
                                 destinations={"DEFAULT": {"mta_sts": "off", "tls": "required",
                                                           "dane": "opportunistic" if k == "on" else "none"}})
                  for k in KINDS}
-        done = []
-        try:
-            for i in range(args.rounds + 1):
-                out = {}
-                print("round %d%s, load %.1f" % (
-                    i, " (cold cache)" if i == 0 else "", os.getloadavg()[0]), flush=True)
-                for k in KINDS if i % 2 == 0 else reversed(KINDS):
-                    b.seq = 0  # the same domains each time
-                    out[k] = b.run(nodes[k], cell, args.domains)
-                    show_run(k, out[k])
-                print("  on/off %.2f" % (out["on"]["rate"] / out["off"]["rate"]), flush=True)
-                if i > 0:
-                    done.append(out)
-            proved = nodes["on"].metrics()
-        finally:
-            for node in nodes.values():
-                node.close()
-            b.close()
-        for what, get in (("rate", lambda r: r["rate"]), ("processor time", lambda r: r["cpu_ms"][0])):
-            print("%s: on/off %s" % (what, spread([get(r["on"]) / get(r["off"]) for r in done])))
-        print("sessions by a TLSA record: %d of %d" % (
-            proved.get("postern_delivery_dane_total", 0), proved.get("postern_delivery_connections_total", 0)))
-        if not proved.get("postern_delivery_dane_total"):
+        done, after = turns.take(b, nodes, args, "cold cache",
+                                 lambda out: "on/off %.2f" % (out["on"]["rate"] / out["off"]["rate"]))
+        turns.show_ratios(done, ("off",))
+        proved = after["on"].get("postern_delivery_dane_total", 0)
+        print("sessions by a TLSA record: %d of %d" % (proved, after["on"].get("postern_delivery_connections_total", 0)))
+        if not proved:
             b.problems.append("nothing went by DANE")
-        for problem in b.problems:
-            print("FAILED: " + problem)
-        sys.exit(1 if b.problems else 0)
+        turns.end(b)
 
 
 if __name__ == "__main__":

@@ -14,15 +14,13 @@ domain in five has a policy in mode enforce, the others have no TXT record. Thre
 The first round of "on" discovers and fetches all policies; it is shown apart. The ratio is that of two
 runs of one round; the processor time is that of all processes of a node. Exit 1 when a message was lost.
 """
-import argparse
 import os
 import ssl
-import statistics
 import sys
 
 sys.path.insert(0, os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__)))))
 
-from tests.bench import bench  # noqa: E402
+from tests.bench import turns  # noqa: E402
 from tests.bench.peers import PosternPeer  # noqa: E402
 from tests.world import World  # noqa: E402
 from tests.world.policy import PolicyHost, policy  # noqa: E402
@@ -83,60 +81,23 @@ def nodes_of(world, b, domains):
             for k in KINDS}
 
 
-def show_run(kind, r):
-    by_program = sorted(r["cpu_ms_by_program"].items(), key=lambda kv: -kv[1])
-    print("  %-7s %5.0f messages/s, %.3f ms of processor time each (%s), beside it name servers and policy hosts "
-          "%.3f, sink %.3f; %d connections, %d handshakes, %d resumed; others took %.0f %%" % (
-              kind, r["rate"], r["cpu_ms"][0],
-              ", ".join("%s %.3f" % (k.replace("postern-", ""), v) for k, v in by_program if v >= 0.001),
-              r["world_cpu_ms"], r["sink_cpu_ms"], r["connections_out"], r["tls_out"], r["tls_out_resumed"], 100 * r["others_cpu"]), flush=True)
-
-
-def spread(values):
-    return "%.2f (%.2f to %.2f)" % (statistics.median(values), min(values), max(values))
-
-
 def main():
-    p = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    p.add_argument("--domains", type=int, default=10000)
-    p.add_argument("--rounds", type=int, default=5)
-    p.add_argument("--sessions", type=int, default=20)
-    args = p.parse_args()
-    bench.DOMAINS = args.domains
-    cell = bench.Cell(4096, 50, True, False)
+    args = turns.arguments(__doc__)
     with World() as world:
-        b = bench.Bench(world, args)
+        b = turns.bench_of(world, args)
         host = zones(world, b.sinks["tls"], args.domains)
         world.commit()
         nodes = nodes_of(world, b, args.domains)
-        done = []
-        try:
-            for i in range(args.rounds + 1):
-                out = {}
-                print("round %d%s, load %.1f" % (
-                    i, " (discovery)" if i == 0 else "", os.getloadavg()[0]), flush=True)
-                for k in KINDS if i % 2 == 0 else reversed(KINDS):
-                    b.seq = 0  # the same domains each time
-                    out[k] = b.run(nodes[k], cell, args.domains)
-                    show_run(k, out[k])
-                print("  on/off %.2f, on/verify %.2f; connections to policy hosts %d, requests %d" % (
-                    out["on"]["rate"] / out["off"]["rate"], out["on"]["rate"] / out["verify"]["rate"],
-                    host.connections, len(host.requests)), flush=True)
-                if i > 0:
-                    done.append(out)
-            fetched = nodes["on"].metrics()
-        finally:
-            for node in nodes.values():
-                node.close()
-            b.close()
-        for what, get in (("rate", lambda r: r["rate"]), ("processor time", lambda r: r["cpu_ms"][0])):
-            print("%s: on/off %s, on/verify %s" % (what, *(
-                spread([get(r["on"]) / get(r[k]) for r in done]) for k in ("off", "verify"))))
-        print("fetches: " + ", ".join("%s %d" % (k, v) for k, v in sorted(fetched.items())
+
+        def told(out):
+            return "on/off %.2f, on/verify %.2f; connections to policy hosts %d, requests %d" % (
+                out["on"]["rate"] / out["off"]["rate"], out["on"]["rate"] / out["verify"]["rate"],
+                host.connections, len(host.requests))
+        done, after = turns.take(b, nodes, args, "discovery", told)
+        turns.show_ratios(done, ("off", "verify"))
+        print("fetches: " + ", ".join("%s %d" % (k, v) for k, v in sorted(after["on"].items())
                                       if k.startswith("postern_sts_fetches_total") and v))
-        for problem in b.problems:
-            print("FAILED: " + problem)
-        sys.exit(1 if b.problems else 0)
+        turns.end(b)
 
 
 if __name__ == "__main__":
