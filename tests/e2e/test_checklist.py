@@ -14,6 +14,11 @@ FILES = {
     "dest": "tests/deliver/test_dest.c", "look": "tests/queue/test_look.c", "verdict": "tests/lib/verdict/test_verdict.c",
     "resolver": "tests/resolver/test_resolver.c", "wire": "tests/lib/dns/test_wire.c",
     "name": "tests/lib/dns/test_name.c", "tls": "tests/lib/tls/test_client.c",
+    **{k: "tests/lib/dane/test_%s.c" % k for k in ("tlsa", "ssl", "host")},
+    "product": "tests/lib/verdict/test_product.c", "smtpd": "tests/smtpd/test_session.c",
+    "dane": "tests/e2e/test_dane.py", "mail": "tests/e2e/test_dane_mail.py", "gate": "tests/e2e/test_dane_gate.py",
+    "e2e-resolver": "tests/e2e/test_resolver.py", "validate": "tests/e2e/test_validate.py",
+    "requiretls": "tests/e2e/test_requiretls.py", "deliver": "tests/e2e/test_deliver.py",
     "sts": "tests/e2e/test_sts.py", "attacks": "tests/e2e/test_sts_attacks.py",
 }
 
@@ -29,12 +34,14 @@ def exists(text, path, name):
         return re.search(re.escape(name) + r"\b", text) is not None
     if path.endswith(".py"):
         return re.search(r"^@test.*\ndef %s\(" % re.escape(name), text, re.M) is not None
-    return re.search(r"^\s+(?:cmocka_unit_test\w*|T)\((?:test_)?%s\b" % re.escape(name), text, re.M) is not None
+    entry = r"^\s+(?:(?:cmocka_unit_test\w*|T)\((?:test_)?|\{ \")%s(?:_holds)?\b"  # p_x_holds: a property
+    return re.search(entry % re.escape(name), text, re.M) is not None
 
 
 def problems(table, lines):
     """What is wrong with the rows of a table that must have these lines, and no others."""
-    rows = re.findall(r"^\| ([A-Z]+-\d+) \| (.*) \|$", table, re.M)
+    rows = [(line, text) for ids, text in re.findall(r"^\| ([A-Z]+-\d[^|]*?) \| (.*) \|$", table, re.M)
+            for line in ids.split(", ")]
     out = ["%s: no entry" % line for line in lines if line not in dict(rows)]
     out += ["%s: not of the checklist, or twice" % line for i, (line, _) in enumerate(rows)
             if line not in lines or line in dict(rows[:i])]
@@ -56,6 +63,13 @@ def mta_sts():
     return problems(text[text.index("## Checklist"):], ["STS-%02d" % i for i in range(1, 59)])
 
 
+def dane():
+    text = read("docs/dane.md")
+    table = text[text.index("## Evidence"):text.index("The properties were tried")]
+    counts = {"DANE": 40, "DNS": 8, "MIX": 16, "RTLS": 15}
+    return problems(table, ["%s-%02d" % (k, i) for k, n in counts.items() for i in range(1, n + 1)])
+
+
 def finds_what_is_wrong():
     """The check itself: a missing line, a wrong name, a wrong file, an empty reason."""
     table = "| STS-01 | `txt: \"STS-03` |\n| STS-02 | `engine: nothing` |\n| STS-03 | `x: y` |\n| STS-04 | none |\n"
@@ -65,7 +79,7 @@ def finds_what_is_wrong():
 
 def main():
     bad = 0
-    for check in (finds_what_is_wrong, mta_sts):
+    for check in (finds_what_is_wrong, mta_sts, dane):
         found = check()
         bad += bool(found)
         print("%s checklist.%s%s" % ("not ok" if found else "ok", check.__name__,
