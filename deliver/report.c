@@ -301,6 +301,15 @@ is_delivered(const struct session_rcpt *rc)
 	return rc->outcome == OUTCOME_DELIVERED;
 }
 
+/* Since acceptance; the clock may have been set back meanwhile. */
+static int64_t
+age_ms(const struct mail *m)
+{
+	int64_t ms = clock_now_ms() - m->accepted_ms;
+
+	return ms > 0 ? ms : 0;
+}
+
 /* The delivered ones share the final reply, and one line each way. */
 static void
 report_delivered(const struct conn *c, const struct mail *m)
@@ -331,7 +340,7 @@ report_delivered(const struct conn *c, const struct mail *m)
 	f.status = rc->status;
 	f.reply = rc->reply;
 	f.has_delay = true;
-	f.delay_ms = clock_now_ms() - m->accepted_ms;
+	f.delay_ms = age_ms(m);
 	f.has_size = true;
 	f.size = m->msg.size;
 	log_event(LOG_INFO, "response", &f, "MID %llu RID %s Response '%s'",
@@ -358,7 +367,7 @@ report_other(
 	f.status = rc->status;
 	f.reply = rc->reply;
 	f.has_delay = true;
-	f.delay_ms = clock_now_ms() - m->accepted_ms;
+	f.delay_ms = age_ms(m);
 	log_event(LOG_INFO, failed ? "bounced" : "delayed", &f,
 	    "%s: DCID %llu MID %llu From: <%s> To: <%s> RID %u - %s - %s %s",
 	    failed ? "Bounced" : "Delayed", (unsigned long long)c->dcid,

@@ -180,7 +180,8 @@ status_json(const struct node *n, struct json *j)
 	json_put_str(j, "version", POSTERN_VERSION);
 	json_put_str(j, "hostname", n->conf->node.hostname);
 	json_put_int(j, "started", n->started_s);
-	json_put_int(j, "uptime_s", clock_now_s() - n->started_s);
+	json_put_int(
+	    j, "uptime_s", (clock_mono_ms() - n->started_mono_ms) / 1000);
 	json_put_uint(j, "generation", n->generation);
 	json_put_bool(j, "draining",
 	    n->state == NODE_DRAINING || n->state == NODE_LEAVING);

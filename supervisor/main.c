@@ -147,6 +147,7 @@ run(const char *dir)
 	for (i = 0; i < NODE_DIRS; i++)
 		n->dirs[i].fd = -1;
 	n->started_s = clock_now_s();
+	n->started_mono_ms = clock_mono_ms();
 	hash_seed(); /* before the tables of the settings are made */
 	r = settings_load(dir, &errs, &n->conf);
 	conf_errors_print(&errs, dir, stderr);

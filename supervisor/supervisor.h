@@ -77,7 +77,7 @@ struct node {
 	int exit_code;
 	bool as_root;
 	bool said_missing; /* what no child could apply: said once */
-	int64_t started_s;
+	int64_t started_s, started_mono_ms;
 
 	char bin_dir[4096]; /* where the children's programs are */
 	struct node_dir dirs[NODE_DIRS];
