@@ -70,7 +70,7 @@ static struct world {
 	unsigned max_open;	  /* over it the greeting is 421; 0: no limit */
 	bool starttls;		  /* at .1 it is garbage, at .2 refused */
 	unsigned starttls_at[3];
-	bool two_addresses;
+	bool two_addresses, many_addresses;
 	bool mapped;	       /* no A, and AAAA is ::ffff:127.0.0.1 */
 	const char *listen_at; /* address of ours, NULL: there is none */
 	const char *deny;      /* more lines of [delivery] */
@@ -484,7 +484,14 @@ answer_dns(uint64_t req_id, const struct resolve_ask *ask)
 		a.reason = "servfail";
 		a.rrs_len = 0;
 	}
-	if (w.mapped && ask->type == DNS_AAAA) {
+	if (w.many_addresses && ask->type == DNS_A) {
+		a.rrs = many;
+		a.rrs_len = ADDRS_PER_HOST + 2;
+		for (size_t i = 0; i < a.rrs_len; i++)
+			many[i] = (struct dns_rr){
+				.host = "", .data = here, .data_len = 4
+			};
+	} else if (w.mapped && ask->type == DNS_AAAA) {
 		rr[0] = (struct dns_rr){
 			.host = "", .data = mapped, .data_len = 16
 		};
@@ -1206,6 +1213,17 @@ slow_hosts_without_end(void **state)
 	assert_int_equal(w.states[DEST_DOWN], 1);
 }
 
+static void
+more_addresses_than_are_used(void **state)
+{
+	(void)state;
+	w.many_addresses = true;
+	deliver_one();
+	assert_int_equal(
+	    LIST_FIRST(&deliver.dests)->plan->facts.hosts[0].n_addrs,
+	    ADDRS_PER_HOST);
+}
+
 /* Of more hosts than are kept the best ones are, wherever they stand. */
 static void
 more_hosts_than_are_kept(void **state)
@@ -1785,6 +1803,7 @@ main(void)
 		T(slow_hosts_and_short_facts),
 		T(slow_hosts_without_end),
 		T(more_hosts_than_are_kept),
+		T(more_addresses_than_are_used),
 		T(a_host_that_never_takes_mail),
 		T(a_policy_and_a_521_in_clear_text),
 		T(an_address_of_our_own),
