@@ -18,7 +18,8 @@ FILES = {
     "product": "tests/lib/verdict/test_product.c", "smtpd": "tests/smtpd/test_session.c",
     "dane": "tests/e2e/test_dane.py", "mail": "tests/e2e/test_dane_mail.py", "gate": "tests/e2e/test_dane_gate.py",
     "e2e-resolver": "tests/e2e/test_resolver.py", "validate": "tests/e2e/test_validate.py",
-    "requiretls": "tests/e2e/test_requiretls.py", "deliver": "tests/e2e/test_deliver.py",
+    "requiretls": "tests/e2e/test_requiretls.py", "second": "tests/e2e/test_second_opinion.py",
+    "deliver": "tests/e2e/test_deliver.py",
     "sts": "tests/e2e/test_sts.py", "attacks": "tests/e2e/test_sts_attacks.py",
 }
 
