@@ -298,6 +298,25 @@ test_pages_of_the_store(void **state)
 	rig_free(r);
 }
 
+/* One more than there are slots for takes the place of the first one. */
+static void
+test_slots(void **state)
+{
+	enum { SLOTS = 32768 };
+	struct rig *r = rig_new(RIG_SETTINGS, NULL, (size_t)1 << 24);
+	uint64_t mid;
+
+	(void)state;
+	for (mid = 1; mid <= SLOTS; mid++)
+		queue_warm_note(&r->q, mid);
+	assert_true(queue_is_warm(&r->q, 1));
+	assert_true(queue_is_warm(&r->q, SLOTS));
+	queue_warm_note(&r->q, SLOTS + 1);
+	assert_false(queue_is_warm(&r->q, 1));
+	assert_true(queue_is_warm(&r->q, SLOTS + 1));
+	rig_free(r);
+}
+
 int
 main(void)
 {
@@ -306,6 +325,7 @@ main(void)
 		cmocka_unit_test(test_pull_waits),
 		cmocka_unit_test(test_notices_of_cold_files),
 		cmocka_unit_test(test_pages_of_the_store),
+		cmocka_unit_test(test_slots),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
