@@ -23,6 +23,12 @@
 static const char *const db_names[DB_COUNT] = { "meta", "msg", "body", "rcpt",
 	"dest", "dname", "dq", "sched", "exp", "notice", "susp", "bad" };
 
+/* Tables that mail which was never deferred has apart: see store_young.c. */
+static const char *const young_names[DB_COUNT] = { [DB_MSG] = "young.msg",
+	[DB_RCPT] = "young.rcpt",
+	[DB_DQ] = "young.dq",
+	[DB_EXP] = "young.exp" };
+
 static const char *const id_names[3] = { "next.mid", "next.icid", "next.dcid" };
 
 int
@@ -71,6 +77,9 @@ open_dbs(struct store *st, MDB_txn *txn)
 
 	for (i = 0; i < DB_COUNT; i++) {
 		r = mdb_dbi_open(txn, db_names[i], MDB_CREATE, &st->dbi[i]);
+		if (r == 0 && young_names[i] != NULL)
+			r = mdb_dbi_open(
+			    txn, young_names[i], MDB_CREATE, &st->young[i]);
 		if (r != 0)
 			return store_err(r);
 	}
@@ -118,7 +127,8 @@ check_format(struct store *st, MDB_txn *txn, char *err, size_t err_len)
 	int r;
 
 	r = meta_number(st, txn, "format", &format);
-	if (r == PE_NOT_FOUND)
+	/* 1 had no tables of young mail: with them empty it is the same */
+	if (r == PE_NOT_FOUND || (r == 0 && format == 1))
 		return meta_put_number(st, txn, "format", STORE_FORMAT);
 	if (r < 0)
 		return r;
@@ -208,7 +218,7 @@ open_env(struct store *st, const char *path, char *err, size_t err_len)
 
 	r = mdb_env_create(&st->env);
 	if (r == 0)
-		r = mdb_env_set_maxdbs(st->env, DB_COUNT);
+		r = mdb_env_set_maxdbs(st->env, 2 * DB_COUNT);
 	if (r == 0)
 		r = mdb_env_set_maxreaders(st->env, 512);
 	if (r == 0)
@@ -397,8 +407,14 @@ sview_get(struct sview *v, enum store_db db, const struct key *k, MDB_val *ret)
 {
 	MDB_val kv;
 
+	int r = MDB_NOTFOUND;
+
 	to_val(&kv, k);
-	return store_err(mdb_get(v->txn, v->st->dbi[db], &kv, ret));
+	if (v->st->young[db] != 0)
+		r = mdb_get(v->txn, v->st->young[db], &kv, ret);
+	if (r == MDB_NOTFOUND)
+		r = mdb_get(v->txn, v->st->dbi[db], &kv, ret);
+	return store_err(r);
 }
 
 int
@@ -440,11 +456,13 @@ sview_dest(struct sview *v, uint64_t dest_id, struct rec_dest *ret)
 uint64_t
 sview_count(struct sview *v, enum store_db db)
 {
-	MDB_stat stat;
+	MDB_stat stat, young = { 0 };
 
-	if (mdb_stat(v->txn, v->st->dbi[db], &stat) != 0)
+	if (mdb_stat(v->txn, v->st->dbi[db], &stat) != 0 ||
+	    (v->st->young[db] != 0 &&
+		mdb_stat(v->txn, v->st->young[db], &young) != 0))
 		return 0;
-	return stat.ms_entries;
+	return stat.ms_entries + young.ms_entries;
 }
 
 void
@@ -461,35 +479,78 @@ store_space(struct store *st, uint64_t *ret_used, uint64_t *ret_map)
 	*ret_map = info.me_mapsize;
 }
 
+/* The result of moving one of the two cursors. */
+static int
+moved(struct siter *it, int i, int rc)
+{
+	it->there[i] = rc == 0;
+	return rc == MDB_NOTFOUND ? 0 : store_err(rc);
+}
+
+static int
+seek(struct siter *it, int i, MDB_txn *txn, MDB_dbi dbi, const struct key *from)
+{
+	int r;
+
+	r = store_err(mdb_cursor_open(txn, dbi, &it->cur[i]));
+	if (r < 0)
+		return r;
+	if (from == NULL)
+		return moved(it, i,
+		    mdb_cursor_get(
+			it->cur[i], &it->ks[i], &it->vs[i], MDB_FIRST));
+	to_val(&it->ks[i], from);
+	return moved(it, i,
+	    mdb_cursor_get(it->cur[i], &it->ks[i], &it->vs[i], MDB_SET_RANGE));
+}
+
+static int
+pick(struct siter *it)
+{
+	if (!it->there[0] && !it->there[1])
+		return PE_NOT_FOUND;
+	it->at = it->there[0] ? 0 : 1;
+	if (it->there[0] && it->there[1] &&
+	    mdb_cmp(mdb_cursor_txn(it->cur[0]), mdb_cursor_dbi(it->cur[0]),
+		&it->ks[0], &it->ks[1]) > 0)
+		it->at = 1;
+	it->k = it->ks[it->at];
+	it->v = it->vs[it->at];
+	return 0;
+}
+
 int
 siter_first(struct siter *it, MDB_txn *txn, struct store *st, enum store_db db,
     const struct key *from)
 {
 	int r;
 
-	it->cur = NULL;
-	r = store_err(mdb_cursor_open(txn, st->dbi[db], &it->cur));
-	if (r < 0)
-		return r;
-	if (from != NULL) {
-		to_val(&it->k, from);
-		r = mdb_cursor_get(it->cur, &it->k, &it->v, MDB_SET_RANGE);
-	} else {
-		r = mdb_cursor_get(it->cur, &it->k, &it->v, MDB_FIRST);
-	}
-	return store_err(r);
+	it->cur[0] = it->cur[1] = NULL;
+	it->there[0] = it->there[1] = false;
+	r = seek(it, 0, txn, st->dbi[db], from);
+	if (r == 0 && st->young[db] != 0)
+		r = seek(it, 1, txn, st->young[db], from);
+	return r < 0 ? r : pick(it);
 }
 
 int
 siter_next(struct siter *it)
 {
-	return store_err(mdb_cursor_get(it->cur, &it->k, &it->v, MDB_NEXT));
+	int i = it->at, r;
+
+	r = moved(it, i,
+	    mdb_cursor_get(it->cur[i], &it->ks[i], &it->vs[i], MDB_NEXT));
+	return r < 0 ? r : pick(it);
 }
 
 void
 siter_end(struct siter *it)
 {
-	if (it->cur != NULL)
-		mdb_cursor_close(it->cur);
-	it->cur = NULL;
+	int i;
+
+	for (i = 0; i < 2; i++) {
+		if (it->cur[i] != NULL)
+			mdb_cursor_close(it->cur[i]);
+		it->cur[i] = NULL;
+	}
 }

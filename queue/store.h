@@ -19,7 +19,7 @@
 #include <stddef.h>
 #include <stdint.h>
 
-enum { STORE_FORMAT = 1 };
+enum { STORE_FORMAT = 2 };
 
 enum store_db {
 	DB_META,
@@ -50,8 +50,9 @@ enum store_point {
 struct store {
 	MDB_env *env;
 	MDB_dbi dbi[DB_COUNT];
-	int dir_fd;	       /* borrowed */
-	pthread_rwlock_t gate; /* readers in; growing the map locks it out */
+	MDB_dbi young[DB_COUNT]; /* of mail never deferred; 0: has none */
+	int dir_fd;		 /* borrowed */
+	pthread_rwlock_t gate;	 /* readers in; growing the map locks it out */
 	bool gate_up;
 	MDB_txn *read_txn; /* the loop's, reset between uses */
 	size_t map_size, map_max;
@@ -117,10 +118,13 @@ uint64_t sview_count(struct sview *v, enum store_db db);
 void store_space(struct store *st, uint64_t *ret_used, uint64_t *ret_map);
 
 /* Walk a table from a key on (NULL: the start): 0 and the entry in k, v, or
- * PE_NOT_FOUND at the end. */
+ * PE_NOT_FOUND at the end. Young and old mail come as one, in order of keys. */
 struct siter {
-	MDB_cursor *cur;
 	MDB_val k, v;
+	MDB_cursor *cur[2]; /* old, young; NULL: not open */
+	MDB_val ks[2], vs[2];
+	bool there[2]; /* not at its end */
+	int at;	       /* k, v are of this one */
 };
 int siter_first(struct siter *it, MDB_txn *txn, struct store *st,
     enum store_db db, const struct key *from);
@@ -158,7 +162,8 @@ struct stxn {
 	struct sdest **dests; /* hash by id, open addressing */
 	size_t dests_cap, n_dests;
 	struct sunlink *unlinks; /* body files to delete after the commit */
-	MDB_cursor *dq_cur;	 /* opened on demand */
+	MDB_cursor *dq_cur[2];	 /* old, young; opened on demand */
+	uint64_t fresh_mid;	 /* comes in now, among the young; 0: none */
 };
 
 /* Life of the struct; memory is reused from one transaction to the next. */
@@ -199,8 +204,20 @@ int stx_dest_sched(struct stxn *x, struct sdest *d, int64_t time_s);
 /* A recipient is due there (dq), and the destination no later than that. */
 int stx_due_add(struct stxn *x, struct sdest *d, const struct dq_entry *e);
 int stx_due_del(struct stxn *x, struct sdest *d, const struct dq_entry *e);
-/* First entry of the destination's dq. PE_NOT_FOUND. */
+/* First entry of the destination's dq, from from on. PE_NOT_FOUND. */
+int stx_due_from(struct stxn *x, uint64_t dest_id, const struct dq_entry *from,
+    struct dq_entry *ret);
 int stx_due_first(struct stxn *x, uint64_t dest_id, struct dq_entry *ret);
+
+/* ---- young and old (store_young.c) ---- */
+
+/* The table, of young or old, where an entry with this key is or belongs. */
+int stx_place(
+    struct stxn *x, enum store_db db, const struct key *k, MDB_dbi *ret);
+/* A message was deferred: it goes to the old ones, if it is young. */
+int stx_age(struct stxn *x, uint64_t mid);
+/* Up to max of those that wait at a destination. */
+int stx_age_dest(struct stxn *x, uint64_t dest_id, uint32_t max);
 
 /* Its body file goes after the commit. */
 int stx_unlink(struct stxn *x, uint64_t mid);

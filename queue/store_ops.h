@@ -24,6 +24,8 @@ enum {
 	NOTICE_COLLECT_S = 10, /* others may end in this time: one notice */
 	LOST_WAIT_S = 60, /* when a second worker died with it; then doubled */
 	LOST_WAIT_MAX_S = 4 * 3600,
+	YOUNG_RCPTS = 100, /* of a message; one with more begins old */
+	OP_AGE_MAX = 64,   /* messages, when their destination goes down */
 };
 
 /* ---- accept (store_ops_accept.c) -------------------------------------------- */

@@ -61,6 +61,10 @@ put_rcpt(struct stxn *x, const struct op_accept *op, struct op_rcpt *rc)
 	    x, rc->domain, op->msg.gateway, msg_class(op->msg.flags), &d);
 	if (r < 0)
 		return r;
+	/* what will wait is not put among what is gone in a moment */
+	if (rc == op->rcpts && op->n_rcpts <= YOUNG_RCPTS &&
+	    d->r.retries == 0 && !d->r.suspended)
+		x->fresh_mid = op->mid;
 	memset(&rec, 0, sizeof(rec));
 	rec.dest_id = d->id;
 	rec.due_s = op->due_s;
@@ -118,6 +122,7 @@ op_accept_run(struct stxn *x, struct job *job)
 		key_time(&k, m->exp_s, op->mid);
 		r = stx_put(x, DB_EXP, &k, NULL, 0);
 	}
+	x->fresh_mid = 0;
 	/* too late to leave nothing behind: the whole transaction goes */
 	if (r < 0 && x->hard == 0)
 		x->hard = r;

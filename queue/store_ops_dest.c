@@ -83,6 +83,8 @@ drop_sched(struct stxn *x, uint64_t id, int64_t time_s)
 static int
 down(struct stxn *x, struct op_dest *op, struct sdest *d)
 {
+	int r;
+
 	if (d->r.retries++ == 0)
 		d->r.since_s = x->now_s;
 	d->r.until_s = op->until_s;
@@ -94,7 +96,9 @@ down(struct stxn *x, struct op_dest *op, struct sdest *d)
 		return x->hard = -ENOMEM;
 	d->dirty = d->recalc = true;
 	/* what recalc keeps for a destination at work must not stay now */
-	return d->r.sched_s == 0 ? 0 : stx_dest_sched(x, d, op->until_s);
+	r = d->r.sched_s == 0 ? 0 : stx_dest_sched(x, d, op->until_s);
+	/* some more with each attempt; nothing depends on it but speed */
+	return r < 0 ? r : stx_age_dest(x, d->id, OP_AGE_MAX);
 }
 
 static int
@@ -145,31 +149,17 @@ static int
 wake(struct stxn *x, struct op_dest *op, struct sdest *d)
 {
 	struct dq_entry from = { x->now_s + 1, 0, 0 }, e;
-	struct key k;
-	MDB_val kv, v;
-	MDB_cursor *cur;
-	uint64_t id;
-	int r;
+	int r = 0;
 
 	up(d);
-	r = store_err(mdb_cursor_open(x->txn, x->st->dbi[DB_DQ], &cur));
-	if (r < 0)
-		return x->hard = r;
 	while (op->ret_changed < OP_WAKE_MAX) {
-		key_dq(&k, d->id, &from);
-		kv.mv_data = k.b;
-		kv.mv_size = k.len;
-		r = store_err(mdb_cursor_get(cur, &kv, &v, MDB_SET_RANGE));
-		if (r < 0 ||
-		    key_dq_parse(kv.mv_data, kv.mv_size, &id, &e) < 0 ||
-		    id != d->id)
-			break;
-		r = make_due(x, d, &e);
+		r = stx_due_from(x, d->id, &from, &e);
+		if (r == 0)
+			r = make_due(x, d, &e);
 		if (r < 0)
 			break;
 		op->ret_changed++;
 	}
-	mdb_cursor_close(cur);
 	op->ret_more = op->ret_changed == OP_WAKE_MAX;
 	return r == PE_NOT_FOUND ? 0 : r;
 }

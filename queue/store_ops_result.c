@@ -390,12 +390,25 @@ settle(struct ctx *c, struct op_item *last)
 	return r < 0 ? r : ops_msg_settle(c->x, last->mid, &c->m, &gone);
 }
 
+/* Tried, and to wait now? */
+static bool
+is_deferred(const struct op_item *it)
+{
+	return it->outcome == OUTCOME_DEFERRED &&
+	    (it->flags & ITEM_NO_COUNT) == 0;
+}
+
 static int
 one_message(struct ctx *c, struct op_item *items, uint32_t n)
 {
 	uint32_t i;
 	int r;
 
+	for (i = 0; i < n && !is_deferred(&items[i]); i++)
+		;
+	r = i == n ? 0 : stx_age(c->x, items[0].mid);
+	if (r < 0)
+		return r;
 	r = stx_msg(c->x, items[0].mid, &c->m);
 	if (r == PE_NOT_FOUND || (r == PE_CORRUPT && c->x->hard == 0)) {
 		for (i = 0; i < n; i++) {

@@ -58,7 +58,9 @@ forget(struct stxn *x)
 	if (x->n_dests > 0)
 		memset(x->dests, 0, x->dests_cap * sizeof(*x->dests));
 	x->n_dests = 0;
-	x->dq_cur = NULL; /* LMDB closes cursors of write transactions */
+	/* LMDB closes cursors of write transactions */
+	x->dq_cur[0] = x->dq_cur[1] = NULL;
+	x->fresh_mid = 0;
 	x->txn = NULL;
 }
 
@@ -98,11 +100,9 @@ stx_abort(struct stxn *x)
 int
 stx_get(struct stxn *x, enum store_db db, const struct key *k, MDB_val *ret)
 {
-	MDB_val kv;
-	int r;
+	struct sview v = { x->st, x->txn };
+	int r = sview_get(&v, db, k, ret);
 
-	to_val(&kv, k);
-	r = store_err(mdb_get(x->txn, x->st->dbi[db], &kv, ret));
 	return r == PE_NOT_FOUND ? r : hard(x, r);
 }
 
@@ -111,22 +111,30 @@ stx_put(struct stxn *x, enum store_db db, const struct key *k, const void *data,
     size_t len)
 {
 	MDB_val kv, v;
+	MDB_dbi dbi;
+	int r;
 
+	r = stx_place(x, db, k, &dbi);
+	if (r < 0)
+		return hard(x, r);
 	to_val(&kv, k);
 	v.mv_data = (void *)(uintptr_t)data;
 	v.mv_size = len;
-	return hard(x, store_err(mdb_put(x->txn, x->st->dbi[db], &kv, &v, 0)));
+	return hard(x, store_err(mdb_put(x->txn, dbi, &kv, &v, 0)));
 }
 
 int
 stx_del(struct stxn *x, enum store_db db, const struct key *k)
 {
 	MDB_val kv;
-	int r;
+	int r = MDB_NOTFOUND;
 
 	to_val(&kv, k);
-	r = store_err(mdb_del(x->txn, x->st->dbi[db], &kv, NULL));
-	return r == PE_NOT_FOUND ? 0 : hard(x, r);
+	if (x->st->young[db] != 0)
+		r = mdb_del(x->txn, x->st->young[db], &kv, NULL);
+	if (r == MDB_NOTFOUND)
+		r = mdb_del(x->txn, x->st->dbi[db], &kv, NULL);
+	return r == MDB_NOTFOUND ? 0 : hard(x, store_err(r));
 }
 
 int
@@ -428,30 +436,57 @@ stx_due_del(struct stxn *x, struct sdest *d, const struct dq_entry *e)
 	return stx_del(x, DB_DQ, &k);
 }
 
+/* The same in one of the two tables. */
+static int
+due_from_one(struct stxn *x, int i, uint64_t dest_id,
+    const struct dq_entry *from, struct dq_entry *ret)
+{
+	struct key k;
+	MDB_val kv, v;
+	uint64_t id;
+	int r = 0;
+
+	if (x->dq_cur[i] == NULL)
+		r = store_err(mdb_cursor_open(x->txn,
+		    i == 0 ? x->st->dbi[DB_DQ] : x->st->young[DB_DQ],
+		    &x->dq_cur[i]));
+	if (r < 0)
+		return hard(x, r);
+	key_dq(&k, dest_id, from);
+	to_val(&kv, &k);
+	r = mdb_cursor_get(x->dq_cur[i], &kv, &v, MDB_SET_RANGE);
+	/* what is no key is passed over; the loop has it set aside */
+	while (r == 0 && key_dq_parse(kv.mv_data, kv.mv_size, &id, ret) < 0)
+		r = mdb_cursor_get(x->dq_cur[i], &kv, &v, MDB_NEXT);
+	if (r != 0 && r != MDB_NOTFOUND)
+		return hard(x, store_err(r));
+	return r == 0 && id == dest_id ? 0 : PE_NOT_FOUND;
+}
+
+int
+stx_due_from(struct stxn *x, uint64_t dest_id, const struct dq_entry *from,
+    struct dq_entry *ret)
+{
+	struct dq_entry young;
+	int r, y;
+
+	r = due_from_one(x, 0, dest_id, from, ret);
+	if (r < 0 && r != PE_NOT_FOUND)
+		return r;
+	y = due_from_one(x, 1, dest_id, from, &young);
+	if (y < 0)
+		return y == PE_NOT_FOUND ? r : y;
+	if (r == PE_NOT_FOUND || dq_entry_cmp(&young, ret) < 0)
+		*ret = young;
+	return 0;
+}
+
 int
 stx_due_first(struct stxn *x, uint64_t dest_id, struct dq_entry *ret)
 {
 	const struct dq_entry zero = { 0, 0, 0 };
-	struct key k;
-	MDB_val kv, v;
-	uint64_t id;
-	int r;
 
-	if (x->dq_cur == NULL) {
-		r = store_err(
-		    mdb_cursor_open(x->txn, x->st->dbi[DB_DQ], &x->dq_cur));
-		if (r < 0)
-			return hard(x, r);
-	}
-	key_dq(&k, dest_id, &zero);
-	to_val(&kv, &k);
-	r = mdb_cursor_get(x->dq_cur, &kv, &v, MDB_SET_RANGE);
-	/* what is no key is passed over; the loop has it set aside */
-	while (r == 0 && key_dq_parse(kv.mv_data, kv.mv_size, &id, ret) < 0)
-		r = mdb_cursor_get(x->dq_cur, &kv, &v, MDB_NEXT);
-	if (r != 0 && r != MDB_NOTFOUND)
-		return hard(x, store_err(r));
-	return r == 0 && id == dest_id ? 0 : PE_NOT_FOUND;
+	return stx_due_from(x, dest_id, &zero, ret);
 }
 
 /*
