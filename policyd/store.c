@@ -20,6 +20,7 @@
 #include "lib/base/buf.h"
 #include "lib/base/clock.h"
 #include "lib/base/err.h"
+#include "lib/base/lmdb_err.h"
 #include "policyd/store_db.h"
 
 enum { BATCH_MAX = 1000 };
@@ -97,7 +98,7 @@ run_batch(struct store *st, struct job_list *jobs, struct batch *b)
 	int r;
 
 	b->evicted = b->refused = 0;
-	r = store_db_err(mdb_txn_begin(st->db.env, NULL, 0, &txn));
+	r = err_from_lmdb(mdb_txn_begin(st->db.env, NULL, 0, &txn));
 	if (r < 0)
 		return r;
 	STAILQ_FOREACH(j, jobs, link) {
@@ -115,7 +116,7 @@ run_batch(struct store *st, struct job_list *jobs, struct batch *b)
 		return r;
 	}
 	/* from here on the records survive a power cut */
-	return store_db_err(mdb_txn_commit(txn));
+	return err_from_lmdb(mdb_txn_commit(txn));
 }
 
 /* The map is full: make room and say how much. */
@@ -251,7 +252,7 @@ start_thread(struct store *st, uv_loop_t *loop)
 static int
 open_reader(struct store *st)
 {
-	int r = store_db_err(
+	int r = err_from_lmdb(
 	    mdb_txn_begin(st->db.env, NULL, MDB_RDONLY, &st->read_txn));
 
 	if (r == 0)
@@ -419,10 +420,10 @@ store_get(struct store *st, const char *domain, struct policy_record *ret)
 	memset(ret, 0, sizeof(*ret));
 	if (domain[0] == '\0')
 		return PE_NOT_FOUND;
-	r = store_db_err(mdb_txn_renew(st->read_txn));
+	r = err_from_lmdb(mdb_txn_renew(st->read_txn));
 	if (r < 0)
 		return r;
-	r = store_db_err(mdb_get(st->read_txn, st->db.policy, &key, &val));
+	r = err_from_lmdb(mdb_get(st->read_txn, st->db.policy, &key, &val));
 	if (r == 0)
 		r = record_decode(domain, val.mv_data, val.mv_size, ret);
 	mdb_txn_reset(st->read_txn);
@@ -469,11 +470,11 @@ store_list(struct store *st, const char *after,
 
 	rc = mdb_txn_renew(st->read_txn);
 	if (rc != 0)
-		return store_db_err(rc);
+		return err_from_lmdb(rc);
 	rc = mdb_cursor_open(st->read_txn, st->db.policy, &cur);
 	if (rc != 0) {
 		mdb_txn_reset(st->read_txn);
-		return store_db_err(rc);
+		return err_from_lmdb(rc);
 	}
 	rc = mdb_cursor_get(
 	    cur, &key, &val, after[0] == '\0' ? MDB_FIRST : MDB_SET_RANGE);
@@ -489,7 +490,7 @@ store_list(struct store *st, const char *after,
 	}
 	mdb_cursor_close(cur);
 	mdb_txn_reset(st->read_txn);
-	return rc == MDB_NOTFOUND || rc == 0 ? 0 : store_db_err(rc);
+	return rc == MDB_NOTFOUND || rc == 0 ? 0 : err_from_lmdb(rc);
 }
 
 void

@@ -15,6 +15,7 @@
 #include <string.h>
 
 #include "lib/base/err.h"
+#include "lib/base/lmdb_err.h"
 #include "policyd/age.h"
 
 enum {
@@ -27,27 +28,6 @@ enum {
 
 #define MAP_MIN ((size_t)64 << 20)
 #define TOTAL	"total"
-
-int
-store_db_err(int rc)
-{
-	switch (rc) {
-	case 0:
-		return 0;
-	case MDB_NOTFOUND:
-		return PE_NOT_FOUND;
-	case MDB_MAP_FULL:
-		return PE_FULL;
-	case MDB_CORRUPTED:
-	case MDB_PAGE_NOTFOUND:
-	case MDB_INVALID:
-	case MDB_VERSION_MISMATCH:
-	case MDB_BAD_VALSIZE:
-		return PE_CORRUPT;
-	default:
-		return rc > 0 ? -rc : -EIO;
-	}
-}
 
 /* ---- keys -------------------------------------------------------------------
  */
@@ -179,10 +159,10 @@ units_change(
 
 	if (!more && n <= units) {
 		rc = mdb_del(txn, db->owner, &key, NULL);
-		return rc == MDB_NOTFOUND ? 0 : store_db_err(rc);
+		return rc == MDB_NOTFOUND ? 0 : err_from_lmdb(rc);
 	}
 	n = more ? n + units : n - units;
-	return store_db_err(mdb_put(txn, db->owner, &key, &val, 0));
+	return err_from_lmdb(mdb_put(txn, db->owner, &key, &val, 0));
 }
 
 /* For the owner and in all. */
@@ -216,7 +196,7 @@ del(MDB_txn *txn, MDB_dbi dbi, MDB_val key)
 {
 	int rc = mdb_del(txn, dbi, &key, NULL);
 
-	return rc == MDB_NOTFOUND ? 0 : store_db_err(rc);
+	return rc == MDB_NOTFOUND ? 0 : err_from_lmdb(rc);
 }
 
 static int
@@ -224,7 +204,7 @@ set(MDB_txn *txn, MDB_dbi dbi, MDB_val key)
 {
 	MDB_val none = { 0, NULL };
 
-	return store_db_err(mdb_put(txn, dbi, &key, &none, 0));
+	return err_from_lmdb(mdb_put(txn, dbi, &key, &none, 0));
 }
 
 /* All index entries of a record: there, or not. */
@@ -248,7 +228,7 @@ index_change(struct store_db *db, MDB_txn *txn, const struct policy_record *rec,
 	    put_time_domain(buf + OWNER_LEN, rec->used_s, rec->domain);
 	r = change(txn, db->owned, key);
 	if (r == 0)
-		r = store_db_err(age_count(txn, db->age, rec, there ? 1 : -1));
+		r = err_from_lmdb(age_count(txn, db->age, rec, there ? 1 : -1));
 	return r;
 }
 
@@ -261,7 +241,7 @@ store_db_erase(struct store_db *db, MDB_txn *txn, const char *domain)
 	size_t len;
 	int r;
 
-	r = store_db_err(mdb_get(txn, db->policy, &key, &val));
+	r = err_from_lmdb(mdb_get(txn, db->policy, &key, &val));
 	if (r < 0)
 		return r == PE_NOT_FOUND ? 0 : r;
 	len = val.mv_size;
@@ -343,10 +323,10 @@ evict_first(struct store_db *db, MDB_txn *txn, MDB_dbi dbi,
 
 	if (len > 0)
 		memcpy(start, prefix, len);
-	r = store_db_err(mdb_cursor_open(txn, dbi, &cur));
+	r = err_from_lmdb(mdb_cursor_open(txn, dbi, &cur));
 	if (r < 0)
 		return r;
-	r = store_db_err(mdb_cursor_get(
+	r = err_from_lmdb(mdb_cursor_get(
 	    cur, &key, &val, len > 0 ? MDB_SET_RANGE : MDB_FIRST));
 	if (r == 0 && len > 0 &&
 	    (key.mv_size < len || memcmp(key.mv_data, prefix, len) != 0))
@@ -361,7 +341,7 @@ evict_first(struct store_db *db, MDB_txn *txn, MDB_dbi dbi,
 	}
 	if (r == 0)
 		/* first, as the record may have another key */
-		r = store_db_err(mdb_cursor_del(cur, 0));
+		r = err_from_lmdb(mdb_cursor_del(cur, 0));
 	mdb_cursor_close(cur);
 	if (r < 0 || domain[0] == '\0')
 		return r == PE_NOT_FOUND ? 0 : r < 0 ? r : 1;
@@ -380,7 +360,7 @@ evict_expired(
 	bool found = false;
 	int i, rc, r;
 
-	r = store_db_err(mdb_cursor_open(txn, db->due, &cur));
+	r = err_from_lmdb(mdb_cursor_open(txn, db->due, &cur));
 	if (r < 0)
 		return r;
 	rc = mdb_cursor_get(cur, &key, &val, MDB_FIRST);
@@ -492,7 +472,7 @@ store_db_put(struct store_db *db, MDB_txn *txn,
 	if (r == 0)
 		r = store_db_erase(db, txn, head->domain);
 	if (r == 0)
-		r = store_db_err(mdb_put(txn, db->policy, &key, &bytes, 0));
+		r = err_from_lmdb(mdb_put(txn, db->policy, &key, &bytes, 0));
 	if (r == 0)
 		r = index_change(db, txn, head, owner, true);
 	if (r == 0)
@@ -519,7 +499,7 @@ set_meta_time(struct store_db *db, MDB_txn *txn, const char *name, int64_t t)
 {
 	MDB_val key = text_val(name), val = { sizeof(t), &t };
 
-	return store_db_err(mdb_put(txn, db->meta, &key, &val, 0));
+	return err_from_lmdb(mdb_put(txn, db->meta, &key, &val, 0));
 }
 
 /* Both, so that time which passes while nobody runs counts as well. */
@@ -559,7 +539,7 @@ open_dbs(struct store_db *db, MDB_txn *txn)
 
 	for (i = 0; i < DBS && rc == 0; i++)
 		rc = mdb_dbi_open(txn, dbs[i].name, MDB_CREATE, dbs[i].dbi);
-	return store_db_err(rc);
+	return err_from_lmdb(rc);
 }
 
 static int
@@ -573,10 +553,10 @@ check_format(struct store_db *db, MDB_txn *txn)
 	if (rc == MDB_NOTFOUND) {
 		val.mv_data = &format;
 		val.mv_size = sizeof(format);
-		return store_db_err(mdb_put(txn, db->meta, &key, &val, 0));
+		return err_from_lmdb(mdb_put(txn, db->meta, &key, &val, 0));
 	}
 	if (rc != 0)
-		return store_db_err(rc);
+		return err_from_lmdb(rc);
 	if (val.mv_size != sizeof(format))
 		return PE_CORRUPT;
 	memcpy(&format, val.mv_data, sizeof(format));
@@ -617,7 +597,7 @@ store_db_open(struct store_db *db, const char *path, uint32_t max,
 	if (rc == 0)
 		rc = mdb_txn_begin(db->env, NULL, 0, &txn);
 	if (rc != 0)
-		return store_db_err(rc);
+		return err_from_lmdb(rc);
 	r = open_dbs(db, txn);
 	if (r == 0)
 		r = check_format(db, txn);
@@ -629,7 +609,7 @@ store_db_open(struct store_db *db, const char *path, uint32_t max,
 	}
 	ret_clock->stored_s = meta_time(db, txn, "clock");
 	ret_clock->wall_s = meta_time(db, txn, "clock.wall");
-	return store_db_err(mdb_txn_commit(txn));
+	return err_from_lmdb(mdb_txn_commit(txn));
 }
 
 void

@@ -43,9 +43,6 @@ struct store_clock {
 	int64_t stored_s, wall_s; /* 0: never */
 };
 
-/* An LMDB result as ours: 0, PE_NOT_FOUND, PE_FULL, PE_CORRUPT, -errno. */
-int store_db_err(int rc);
-
 /* Open or make them; room for max policies. 0 or an error; then, too, the
  * environment is to be closed by store_db_close(). */
 int store_db_open(struct store_db *db, const char *path, uint32_t max,

@@ -10,6 +10,7 @@
 #include "queue/body.h"
 
 #include "lib/base/err.h"
+#include "lib/base/lmdb_err.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -30,29 +31,6 @@ static const char *const young_names[DB_COUNT] = { [DB_MSG] = "young.msg",
 	[DB_EXP] = "young.exp" };
 
 static const char *const id_names[3] = { "next.mid", "next.icid", "next.dcid" };
-
-int
-store_err(int rc)
-{
-	switch (rc) {
-	case 0:
-		return 0;
-	case MDB_NOTFOUND:
-		return PE_NOT_FOUND;
-	case MDB_MAP_FULL:
-		return PE_FULL;
-	case MDB_CORRUPTED:
-	case MDB_PAGE_NOTFOUND:
-	case MDB_INVALID:
-	case MDB_VERSION_MISMATCH:
-	case MDB_BAD_VALSIZE:
-		return PE_CORRUPT;
-	case MDB_PANIC:
-		return -ENOTRECOVERABLE;
-	default:
-		return rc > 0 ? -rc : -EIO;
-	}
-}
 
 int
 store_point(struct store *st, enum store_point point)
@@ -81,7 +59,7 @@ open_dbs(struct store *st, MDB_txn *txn)
 			r = mdb_dbi_open(
 			    txn, young_names[i], MDB_CREATE, &st->young[i]);
 		if (r != 0)
-			return store_err(r);
+			return err_from_lmdb(r);
 	}
 	return 0;
 }
@@ -102,7 +80,7 @@ meta_number(struct store *st, MDB_txn *txn, const char *name, uint64_t *ret)
 	meta_key(&k, name);
 	r = mdb_get(txn, st->dbi[DB_META], &k, &v);
 	if (r != 0)
-		return store_err(r);
+		return err_from_lmdb(r);
 	return key_u64_parse(v.mv_data, v.mv_size, ret);
 }
 
@@ -117,7 +95,7 @@ meta_put_number(
 	key_u64(&b, value);
 	v.mv_data = b.b;
 	v.mv_size = b.len;
-	return store_err(mdb_put(txn, st->dbi[DB_META], &k, &v, 0));
+	return err_from_lmdb(mdb_put(txn, st->dbi[DB_META], &k, &v, 0));
 }
 
 static int
@@ -159,14 +137,14 @@ load_meta(struct store *st, MDB_txn *txn)
 	if (r < 0 && r != PE_NOT_FOUND)
 		return r;
 	meta_key(&k, "counters");
-	r = store_err(mdb_get(txn, st->dbi[DB_META], &k, &v));
+	r = err_from_lmdb(mdb_get(txn, st->dbi[DB_META], &k, &v));
 	if (r == 0)
 		r = rec_counters_decode(v.mv_data, v.mv_size, &st->counters);
 	if (r < 0 && r != PE_NOT_FOUND)
 		return r;
 	r = mdb_stat(txn, st->dbi[DB_SUSP], &stat);
 	if (r != 0)
-		return store_err(r);
+		return err_from_lmdb(r);
 	st->n_suspended = (uint32_t)stat.ms_entries;
 	return 0;
 }
@@ -202,7 +180,7 @@ make_file(const char *path, int dir_fd)
 		r = mdb_env_sync(env, 1);
 	mdb_env_close(env);
 	if (r != 0)
-		return store_err(r);
+		return err_from_lmdb(r);
 	if (renameat(dir_fd, "new/data.mdb", dir_fd, "data.mdb") < 0)
 		return -errno;
 	(void)unlinkat(dir_fd, "new/lock.mdb", 0); /* nobody minds them */
@@ -231,7 +209,7 @@ open_env(struct store *st, const char *path, char *err, size_t err_len)
 	if (r == 0)
 		r = mdb_txn_begin(st->env, NULL, 0, &txn);
 	if (r != 0)
-		return store_err(r);
+		return err_from_lmdb(r);
 	r = open_dbs(st, txn);
 	if (r == 0)
 		r = check_format(st, txn, err, err_len);
@@ -241,7 +219,7 @@ open_env(struct store *st, const char *path, char *err, size_t err_len)
 		mdb_txn_abort(txn);
 		return r;
 	}
-	return store_err(mdb_txn_commit(txn));
+	return err_from_lmdb(mdb_txn_commit(txn));
 }
 
 /* Whoever grows the map goes before readers that come later: with several
@@ -282,14 +260,14 @@ store_open(const char *path, int dir_fd, size_t map_size,
 	if (r == 0)
 		r = open_env(st, path, err, err_len);
 	if (r == 0)
-		r = store_err(mdb_env_info(st->env, &info));
+		r = err_from_lmdb(mdb_env_info(st->env, &info));
 	if (r == 0)
 		st->map_size = info.me_mapsize; /* a larger file wins */
 	/* the names data.mdb and lock.mdb themselves */
 	if (r == 0 && fsync(dir_fd) < 0)
 		r = -errno;
 	if (r == 0)
-		r = store_err(
+		r = err_from_lmdb(
 		    mdb_txn_begin(st->env, NULL, MDB_RDONLY, &st->read_txn));
 	if (r == 0)
 		mdb_txn_reset(st->read_txn);
@@ -347,7 +325,7 @@ store_grow(struct store *st)
 	/* LMDB does not refuse while readers are in; their pointers would be
 	 * unmapped under them, so they are kept out (measured) */
 	(void)pthread_rwlock_wrlock(&st->gate);
-	r = store_err(mdb_env_set_mapsize(st->env, want));
+	r = err_from_lmdb(mdb_env_set_mapsize(st->env, want));
 	st->no_map =
 	    r < 0; /* in spite of the probe: only a new process helps */
 	(void)pthread_rwlock_unlock(&st->gate);
@@ -369,9 +347,10 @@ store_view_begin(struct store *st, MDB_txn **txn, struct sview *ret)
 	if (st->no_map)
 		r = -ENOTRECOVERABLE;
 	else if (*txn == NULL)
-		r = store_err(mdb_txn_begin(st->env, NULL, MDB_RDONLY, txn));
+		r = err_from_lmdb(
+		    mdb_txn_begin(st->env, NULL, MDB_RDONLY, txn));
 	else
-		r = store_err(mdb_txn_renew(*txn));
+		r = err_from_lmdb(mdb_txn_renew(*txn));
 	if (r < 0) {
 		(void)pthread_rwlock_unlock(&st->gate);
 		return r;
@@ -414,7 +393,7 @@ sview_get(struct sview *v, enum store_db db, const struct key *k, MDB_val *ret)
 		r = mdb_get(v->txn, v->st->young[db], &kv, ret);
 	if (r == MDB_NOTFOUND)
 		r = mdb_get(v->txn, v->st->dbi[db], &kv, ret);
-	return store_err(r);
+	return err_from_lmdb(r);
 }
 
 int
@@ -484,7 +463,7 @@ static int
 moved(struct siter *it, int i, int rc)
 {
 	it->there[i] = rc == 0;
-	return rc == MDB_NOTFOUND ? 0 : store_err(rc);
+	return rc == MDB_NOTFOUND ? 0 : err_from_lmdb(rc);
 }
 
 static int
@@ -492,7 +471,7 @@ seek(struct siter *it, int i, MDB_txn *txn, MDB_dbi dbi, const struct key *from)
 {
 	int r;
 
-	r = store_err(mdb_cursor_open(txn, dbi, &it->cur[i]));
+	r = err_from_lmdb(mdb_cursor_open(txn, dbi, &it->cur[i]));
 	if (r < 0)
 		return r;
 	if (from == NULL)

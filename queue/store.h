@@ -76,10 +76,6 @@ int store_open(const char *path, int dir_fd, size_t map_size,
     struct store **ret_store, char *err, size_t err_len);
 void store_close(struct store *st);
 
-/* Result of an LMDB call as 0, errno or PE_* (PE_NOT_FOUND, PE_FULL for a full
- * map, PE_CORRUPT). */
-int store_err(int rc);
-
 /* Twice the map, up to its bound; readers wait. No write transaction may be
  * open. 0, PE_FULL at the bound, a negative errno when there is no room for it
  * in the address space; -ENOTRECOVERABLE when the store is unusable now. */

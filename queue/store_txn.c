@@ -7,6 +7,7 @@
 #include "queue/store.h"
 
 #include "lib/base/err.h"
+#include "lib/base/lmdb_err.h"
 
 #include <errno.h>
 #include <stdlib.h>
@@ -80,7 +81,7 @@ stx_begin(struct stxn *x, int64_t now_s)
 	x->counters_dirty = x->ids_dirty = false;
 	r = x->st->no_map
 	    ? -ENOTRECOVERABLE
-	    : store_err(mdb_txn_begin(x->st->env, NULL, 0, &x->txn));
+	    : err_from_lmdb(mdb_txn_begin(x->st->env, NULL, 0, &x->txn));
 	if (r < 0)
 		x->txn = NULL;
 	return r;
@@ -120,7 +121,7 @@ stx_put(struct stxn *x, enum store_db db, const struct key *k, const void *data,
 	to_val(&kv, k);
 	v.mv_data = (void *)(uintptr_t)data;
 	v.mv_size = len;
-	return hard(x, store_err(mdb_put(x->txn, dbi, &kv, &v, 0)));
+	return hard(x, err_from_lmdb(mdb_put(x->txn, dbi, &kv, &v, 0)));
 }
 
 int
@@ -134,7 +135,7 @@ stx_del(struct stxn *x, enum store_db db, const struct key *k)
 		r = mdb_del(x->txn, x->st->young[db], &kv, NULL);
 	if (r == MDB_NOTFOUND)
 		r = mdb_del(x->txn, x->st->dbi[db], &kv, NULL);
-	return r == MDB_NOTFOUND ? 0 : hard(x, store_err(r));
+	return r == MDB_NOTFOUND ? 0 : hard(x, err_from_lmdb(r));
 }
 
 int
@@ -447,7 +448,7 @@ due_from_one(struct stxn *x, int i, uint64_t dest_id,
 	int r = 0;
 
 	if (x->dq_cur[i] == NULL)
-		r = store_err(mdb_cursor_open(x->txn,
+		r = err_from_lmdb(mdb_cursor_open(x->txn,
 		    i == 0 ? x->st->dbi[DB_DQ] : x->st->young[DB_DQ],
 		    &x->dq_cur[i]));
 	if (r < 0)
@@ -459,7 +460,7 @@ due_from_one(struct stxn *x, int i, uint64_t dest_id,
 	while (r == 0 && key_dq_parse(kv.mv_data, kv.mv_size, &id, ret) < 0)
 		r = mdb_cursor_get(x->dq_cur[i], &kv, &v, MDB_NEXT);
 	if (r != 0 && r != MDB_NOTFOUND)
-		return hard(x, store_err(r));
+		return hard(x, err_from_lmdb(r));
 	return r == 0 && id == dest_id ? 0 : PE_NOT_FOUND;
 }
 
@@ -646,7 +647,7 @@ stx_commit(struct stxn *x)
 		return r;
 	}
 	/* after this call returns 0, all of it survives a power cut */
-	r = store_err(mdb_txn_commit(x->txn));
+	r = err_from_lmdb(mdb_txn_commit(x->txn));
 	if (r < 0) {
 		x->unlinks = NULL; /* LMDB has freed the transaction */
 		forget(x);

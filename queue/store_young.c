@@ -14,6 +14,7 @@
 #include "queue/store_ops.h"
 
 #include "lib/base/err.h"
+#include "lib/base/lmdb_err.h"
 
 #include <errno.h>
 #include <string.h>
@@ -55,7 +56,7 @@ is_young(struct stxn *x, enum store_db db, const struct key *k, bool *ret)
 	int r;
 
 	to_val(&kv, k);
-	r = store_err(mdb_get(x->txn, x->st->young[db], &kv, &v));
+	r = err_from_lmdb(mdb_get(x->txn, x->st->young[db], &kv, &v));
 	*ret = r == 0;
 	return r == PE_NOT_FOUND ? 0 : r;
 }
@@ -104,8 +105,8 @@ move(struct stxn *x, enum store_db db, const struct key *k)
 	if (r == 0)
 		r = mdb_put(x->txn, x->st->dbi[db], &kv, &v, 0);
 	if (r != 0 && x->hard == 0)
-		x->hard = store_err(r);
-	return store_err(r);
+		x->hard = err_from_lmdb(r);
+	return err_from_lmdb(r);
 }
 
 /* The first young recipient of a message, its key and its record. */
@@ -122,10 +123,10 @@ first_rcpt(struct stxn *x, uint64_t mid, struct key *ret_key,
 	*ret_readable = false;
 	r = mdb_cursor_open(x->txn, x->st->young[DB_RCPT], &cur);
 	if (r != 0)
-		return store_err(r);
+		return err_from_lmdb(r);
 	key_rcpt(ret_key, mid, 0);
 	to_val(&kv, ret_key);
-	r = store_err(mdb_cursor_get(cur, &kv, &v, MDB_SET_RANGE));
+	r = err_from_lmdb(mdb_cursor_get(cur, &kv, &v, MDB_SET_RANGE));
 	if (r == 0 &&
 	    (key_rcpt_parse(kv.mv_data, kv.mv_size, &m, &rid) < 0 || m != mid))
 		r = PE_NOT_FOUND;
@@ -173,7 +174,7 @@ stx_age(struct stxn *x, uint64_t mid)
 
 	key_u64(&k, mid);
 	to_val(&kv, &k);
-	r = store_err(mdb_get(x->txn, x->st->young[DB_MSG], &kv, &v));
+	r = err_from_lmdb(mdb_get(x->txn, x->st->young[DB_MSG], &kv, &v));
 	if (r < 0) {
 		if (r != PE_NOT_FOUND && x->hard == 0)
 			x->hard = r;
@@ -207,11 +208,11 @@ stx_age_dest(struct stxn *x, uint64_t dest_id, uint32_t max)
 	for (; max > 0 && r == 0; max--) {
 		key_dq(&k, dest_id, &e);
 		to_val(&kv, &k);
-		r = store_err(
+		r = err_from_lmdb(
 		    mdb_cursor_open(x->txn, x->st->young[DB_DQ], &cur));
 		if (r < 0)
 			break;
-		r = store_err(mdb_cursor_get(cur, &kv, &v, MDB_SET_RANGE));
+		r = err_from_lmdb(mdb_cursor_get(cur, &kv, &v, MDB_SET_RANGE));
 		if (r == 0 &&
 		    (key_dq_parse(kv.mv_data, kv.mv_size, &id, &e) < 0 ||
 			id != dest_id))
