@@ -20,32 +20,6 @@ word(const json_t *obj, const char *key)
 	return s == NULL ? "" : s;
 }
 
-/* "none", or "KIND key value, key value". */
-static void
-show_flat(FILE *out, const char *label, json_t *obj, const char *absent)
-{
-	const json_t *v;
-	const char *key, *sep = "";
-
-	(void)fprintf(out, "%-*s ", WIDTH, label);
-	if (!json_is_object(obj)) {
-		char *text = obj == NULL || json_is_null(obj) ? strdup(absent)
-							      : show_value(obj);
-
-		(void)fprintf(out, "%s\n", text);
-		free(text);
-		return;
-	}
-	json_object_foreach(obj, key, v) {
-		char *text = show_value(v);
-
-		(void)fprintf(out, "%s%s %s", sep, key, text);
-		sep = ", ";
-		free(text);
-	}
-	(void)fputc('\n', out);
-}
-
 static void
 show_rules(FILE *out, const json_t *host)
 {
@@ -120,15 +94,15 @@ show(FILE *out, json_t *doc)
 	for (i = 0; i < sizeof(plain) / sizeof(plain[0]); i++)
 		show_line(
 		    out, WIDTH, plain[i][0], json_object_get(doc, plain[i][1]));
-	show_flat(out, "route", json_object_get(doc, "route"), "none");
+	show_flat(out, WIDTH, "route", json_object_get(doc, "route"), "none");
 	(void)fputs("control\n", out);
 	show_tree(out, 2, json_object_get(doc, "control"));
-	show_flat(out, "MTA-STS", json_object_get(doc, "sts"), "-");
+	show_flat(out, WIDTH, "MTA-STS", json_object_get(doc, "sts"), "-");
 	if (word(doc, "facts_replaced")[0] != '\0')
 		show_line(out, WIDTH, "given",
 		    json_object_get(doc, "facts_replaced"));
 	json_array_foreach(json_object_get(doc, "limits"), i, h)
-		show_flat(out, i == 0 ? "limits" : "", h, "-");
+		show_flat(out, WIDTH, i == 0 ? "limits" : "", h, "-");
 	json_array_foreach(json_object_get(doc, "hosts"), i, h)
 		show_host(out, h);
 	if (json_object_get(doc, "live") != NULL) {

@@ -599,6 +599,9 @@ show_recipients_of(struct ctl *ctl, const json_t *doc)
 
 		(void)fprintf(ctl->out, "\nrecipient %s  %s\n", rid, address);
 		show_fields(ctl->out, r, fields, N(fields));
+		if (json_object_get(r, "limits") != NULL)
+			show_flat(ctl->out, LABEL_WIDTH, "  limits",
+			    json_object_get(r, "limits"), "-");
 		free(rid);
 		free(address);
 	}

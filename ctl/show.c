@@ -163,6 +163,32 @@ put_label(FILE *out, int indent, int width, const char *key)
 }
 
 void
+show_flat(
+    FILE *out, int width, const char *label, json_t *obj, const char *absent)
+{
+	const json_t *v;
+	const char *key, *sep = "";
+
+	(void)fprintf(out, "%-*s ", width, label);
+	if (!json_is_object(obj)) {
+		char *text = obj == NULL || json_is_null(obj) ? strdup(absent)
+							      : show_value(obj);
+
+		(void)fprintf(out, "%s\n", text);
+		free(text);
+		return;
+	}
+	json_object_foreach(obj, key, v) {
+		char *text = show_value(v);
+
+		(void)fprintf(out, "%s%s %s", sep, key, text);
+		sep = ", ";
+		free(text);
+	}
+	(void)fputc('\n', out);
+}
+
+void
 show_tree(FILE *out, int indent, json_t *obj)
 {
 	int width = label_width(obj);

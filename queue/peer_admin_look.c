@@ -187,6 +187,12 @@ look_at(struct queue *q, uint64_t mid, uint32_t rid, const struct rec_msg *m,
 		ret->reason = reason_word((enum reason)d->reason);
 		if (d->until_s > ret->next_s)
 			ret->next_s = d->until_s;
+	} else if (d != NULL && d->until_s > now_s) {
+		ret->state = "throttled";
+		ret->reason = reason_word(REASON_THROTTLED);
+		if (d->until_s > ret->next_s)
+			ret->next_s = d->until_s;
+		return;
 	}
 	ret->state = ret->next_s > now_s ? "deferred" : "queued";
 }
@@ -207,6 +213,32 @@ last_reply(struct json *j, const struct rec_rcpt *rc, const struct rec_dest *d)
 	} else {
 		json_put_null(j, "last_reply");
 	}
+}
+
+/* The entry that holds for it, and how far its limits go; who counts how much is
+ * for explain and the supervisor. */
+static void
+put_limits(struct queue *q, struct json *j, const struct rec_dest *d)
+{
+	static const char *const shown[] = { "max_connections", "limit_scope",
+		"limit_apply", "recipient_limit",
+		"max_messages_per_connection" };
+	const struct conf_dest *c = conf_dest_lookup(q->conf, d->domain);
+	char value[128];
+	size_t i, k;
+
+	json_put_obj(j, "limits");
+	json_put_str(j, "entry", c->name);
+	for (i = 0; i < sizeof(shown) / sizeof(shown[0]); i++)
+		for (k = 0; k < conf_dest_keys(); k++)
+			if (strcmp(conf_dest_key_name(k), shown[i]) == 0)
+				json_put_str(j, shown[i],
+				    conf_dest_value(
+					c, k, value, sizeof(value)));
+	/* which of them it sleeps for */
+	json_put_str(j, "throttled_by",
+	    d->retries == 0 && d->until_s > clock_now_s() ? d->text : NULL);
+	json_put_end_obj(j);
 }
 
 static void
@@ -230,6 +262,8 @@ why_one(struct queue *q, struct sview *v, struct json *j, uint64_t mid,
 	admin_json_time(j, "expires", rc->expires_s);
 	json_put_str(j, "host", rc->host[0] == '\0' ? NULL : rc->host);
 	admin_json_time(j, "last_attempt", rc->last_s);
+	if (rc->state == RCPT_QUEUED && d != NULL)
+		put_limits(q, j, d);
 	json_put_end_obj(j);
 }
 

@@ -1,6 +1,6 @@
 """Limits of destinations, seen from the receiving side: recipients per minutes, and what a reload
 changes. Connections over all workers: test_deliver.py."""
-from harness import equal, main, test
+from harness import contains, equal, main, test
 
 SENDER = "sender@client.test"
 QUICK = {"delivery": {"idle": "1s", "workers": "2"}}
@@ -26,12 +26,21 @@ def recipients_per_minutes(w):
     mx.wait_messages(1)
     node.submit(SENDER, ["b%d@pace.test" % i for i in range(10)])
     w.wait(lambda: rcpts(mx) == 7)
-    node.submit(SENDER, ["c@pace.test"])
+    last = node.submit(SENDER, ["c@pace.test"])
     node.wait_log(r"Destination pace.test is throttled \(recipient_limit\): next attempt in \d+ s")
     s = state(node, "pace.test")
     equal(s["state"], "throttled")
     equal(s["retries"], 0)
     equal(s["reason"], "throttled")
+    # why names the entry, its limits, and the one that it waits for
+    found = node.ctl("why", last)["recipients"][0]
+    equal((found["state"], found["reason"]), ("throttled", "throttled"))
+    equal(found["next_attempt"], s["next_attempt"])
+    equal((found["limits"]["entry"], found["limits"]["recipient_limit"]), ("pace.test", "7/1m"))
+    equal(found["limits"]["throttled_by"], "recipient_limit")
+    contains(node.ctl("why", last, raw=True), "recipient_limit 7/1m")
+    equal([k for k in node.ctl("explain", "c@pace.test")["limits"] if "recipients" in k],
+          [{"key": "domain:pace.test", "limit": 500, "recipients": "7/1m"}])
     # a worker that dies makes no room, nor does an operator who is in a hurry
     node.kill("deliver")
     w.wait(lambda: node.ctl("status", "detail") is not None)
