@@ -512,6 +512,25 @@ may_try(const struct dest *dst, size_t i)
 	return dst->plan->verdict->hosts[i].attempt && !dst->hosts[i].down;
 }
 
+/* Hosts of the best rank that has one left. */
+static size_t
+equal_hosts(const struct dest *dst)
+{
+	const struct verdict *v = dst->plan->verdict;
+	uint32_t rank = 0;
+	size_t i, n = 0;
+
+	for (i = 0; i < v->n_hosts; i++) {
+		if (!may_try(dst, i))
+			continue;
+		if (n > 0 && v->hosts[i].host->rank != rank)
+			break;
+		rank = v->hosts[i].host->rank;
+		n++;
+	}
+	return n;
+}
+
 /*
  * The host for the next connection: the best rank that has one left; among
  * equals in turn. The order of equal MX hosts is random in each plan (RFC 5321,
@@ -522,17 +541,8 @@ static bool
 pick(struct dest *dst, size_t *ret_host)
 {
 	const struct verdict *v = dst->plan->verdict;
-	size_t i, n = 0, want;
-	uint32_t rank = 0;
+	size_t i, n = equal_hosts(dst), want;
 
-	for (i = 0; i < v->n_hosts; i++) {
-		if (!may_try(dst, i))
-			continue;
-		if (n > 0 && v->hosts[i].host->rank != rank)
-			break;
-		rank = v->hosts[i].host->rank;
-		n++;
-	}
 	if (n == 0)
 		return false;
 	want = dst->turn++ % n;
@@ -545,6 +555,19 @@ pick(struct dest *dst, size_t *ret_host)
 	return true;
 }
 
+/* What the control allows: with limit_scope = mx-ip so many for each host that
+ * they are spread over. */
+static uint32_t
+max_conns(const struct dest *dst)
+{
+	const struct conf_dest *control = dst->plan->control;
+	size_t hosts = 1;
+
+	if (control->limit_scope == CONF_SCOPE_MX_IP)
+		hosts = equal_hosts(dst);
+	return control->max_connections * (uint32_t)(hosts > 0 ? hosts : 1);
+}
+
 /* How many connections the due mail is worth now. */
 static uint32_t
 wanted_conns(struct dest *dst)
@@ -555,8 +578,8 @@ wanted_conns(struct dest *dst)
 		dst->cap_max = 0;
 	if (dst->cap_max > 0 && dst->cap > dst->cap_max)
 		dst->cap = dst->cap_max;
-	if (dst->plan != NULL && n > dst->plan->control->max_connections)
-		n = dst->plan->control->max_connections;
+	if (dst->plan != NULL && n > max_conns(dst))
+		n = max_conns(dst);
 	if (dst->plan != NULL && n > pace_conns(dst->plan))
 		n = pace_conns(dst->plan);
 	return n < dst->cap ? n : dst->cap;
@@ -738,7 +761,7 @@ dest_conn_progress(struct conn *c)
 	slots_moved(dst);
 	dst->failing_ms = 0;
 	/* doubles with each round of messages, up to the control's limit */
-	if (dst->cap < dst->plan->control->max_connections)
+	if (dst->cap < max_conns(dst))
 		dst->cap++;
 	/* one that is never out of work must not outlive its facts */
 	if (dst->n_conns < wanted_conns(dst) || needs_plan(dst))
