@@ -109,6 +109,7 @@ pull(struct conn *c)
 		pace_ask(c, n * rcpt_limit(c));
 		return;
 	}
+	c->pull_granted = false;
 	c->pull_empty = true;
 	queue_pull(c->d, c, dst->id, n, rcpt_limit(c));
 }
@@ -122,6 +123,7 @@ pull_paced(struct conn *c, uint32_t n)
 	uint32_t messages = n / most;
 
 	c->pace_got = n;
+	c->pull_granted = true;
 	c->pull_empty = true;
 	if (messages > room)
 		messages = room;
@@ -335,6 +337,21 @@ conn_leave(struct conn *c)
 	}
 }
 
+void
+conn_reload(struct conn *c)
+{
+	const struct conf *conf = c->d->env->conf;
+
+	/* before its first message it is not known to be good */
+	if (c->n_started == 0 || !plan_keeps(c->plan, c->d->env)) {
+		conn_leave(c);
+		return;
+	}
+	c->max_messages =
+	    limits_messages(conf, c->plan->domain, conn_host(c)->host->name);
+	c->paced = pace_holds(c);
+}
+
 /* Where the address stands among the host's; n_addrs when it does not. */
 static size_t
 address_at(const struct facts_host *h, const union conf_addr *a)
@@ -363,7 +380,8 @@ conn_adopt(struct conn *c, struct plan *plan)
 			break;
 	}
 	/* one that still opens is held to the verdict it began under */
-	if (i == v->n_hosts || c->n_started == 0 || c->plan->env != plan->env ||
+	if (i == v->n_hosts || c->n_started == 0 ||
+	    !plan_keeps(c->plan, plan->env) ||
 	    verdict_satisfied(&v->hosts[i], &c->proof) != REASON_NONE) {
 		conn_leave(c);
 		return;

@@ -10,6 +10,7 @@
  *	inquiry.c	 explain, tlsverify, and our part of sts check
  *	probe.c		 connections without mail, for these
  *	permits.c	 the right to hold one connection
+ *	keep.c		 connections that outlive a reload
  *	pace.c		 recipients per minutes
  *	facts.c		 domain -> plan: facts and verdict, in facts_mx.c (hosts),
  *			 facts_addr.c, facts_dane.c (TLSA records) and
@@ -139,6 +140,9 @@ struct gather *gather_start(struct deliver *d, struct env *env,
     gather_done *done, void *arg);
 /* Is the policy that the plan was made by the same in both? */
 bool plan_same_policy(const struct plan *a, const struct plan *b);
+/* keep.c: may a connection of this plan go on under other settings? Only its
+ * limits differ, or nothing. */
+bool plan_keeps(const struct plan *p, const struct env *env);
 /* No callback follows. NULL is fine. */
 void gather_cancel(struct gather *g);
 
@@ -220,6 +224,7 @@ struct mail {
 	const uint8_t *body;	/* else the body, inside data */
 	char *data;		/* all texts and an inline body */
 	size_t *files;		/* counts fd while it is open, or NULL */
+	bool paced;		/* recipients were granted for it */
 };
 TAILQ_HEAD(mail_list, mail);
 /* Copies m once; takes fd (also on failure). NULL: memory is short. */
@@ -408,6 +413,7 @@ struct conn {
 	bool paced;
 	uint64_t pace_req; /* open question, or 0 */
 	uint32_t pace_got; /* recipients granted and not pulled yet */
+	bool pull_granted; /* the open pull is for them */
 
 	uint64_t pull_req; /* open pull, or 0 */
 	bool pull_empty;   /* nothing came of it so far */
@@ -431,6 +437,8 @@ void conn_leave(struct conn *c);
 /* The facts were asked for anew: does what this connection proved satisfy the
  * new verdict? Then it goes on under it, else it leaves. */
 void conn_adopt(struct conn *c, struct plan *plan);
+/* Other settings: other limits, or the end. */
+void conn_reload(struct conn *c);
 /* Cut off, nothing is told to anyone. */
 void conn_abort(struct conn *c);
 /* Answers to its pull. */
@@ -510,14 +518,14 @@ void permits_wait(
 
 /* ---- pace.c --------------------------------------------------------------------------- */
 
-/* Does a limit of recipients hold for this connection? Asked once. */
+/* Does a limit of recipients hold for this connection, by the settings now? */
 bool pace_holds(const struct conn *c);
 /* Connections that make sense for it; UINT32_MAX without a limit. */
 uint32_t pace_conns(const struct plan *plan);
 /* Ask for up to want recipients; conn_paced() follows. */
 void pace_ask(struct conn *c, uint32_t want);
 /* A message has taken of what was granted. */
-void pace_take(struct conn *c, const struct mail *m);
+void pace_take(struct conn *c, struct mail *m);
 /* What was granted and is in no message goes back. */
 void pace_rest(struct conn *c);
 /* A message is over: the host saw its recipients, or certainly did not. */

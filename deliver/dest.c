@@ -491,7 +491,7 @@ dest_reload(struct deliver *d)
 		dst->running = true; /* the list of destinations stays */
 		for (c = LIST_FIRST(&dst->conns); c != NULL; c = next) {
 			next = LIST_NEXT(c, link);
-			conn_leave(c);
+			conn_reload(c);
 		}
 		dst->running = false;
 	}

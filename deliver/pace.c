@@ -18,7 +18,7 @@ limits_here(const struct conn *c, struct limits *ret)
 	struct limits_place at;
 
 	permit_place(c->plan, c->host, c->address, false, &at);
-	limits_of(c->plan->env->conf, &at, ret);
+	limits_of(c->d->env->conf, &at, ret);
 }
 
 bool
@@ -64,11 +64,12 @@ tell(const struct conn *c, uint32_t used, uint32_t unused)
 }
 
 void
-pace_take(struct conn *c, const struct mail *m)
+pace_take(struct conn *c, struct mail *m)
 {
 	uint32_t n = (uint32_t)m->msg.n_rcpts;
 
-	if (c->paced) /* queue gives no more than it was asked for */
+	m->paced = c->pull_granted;
+	if (m->paced) /* queue gives no more than it was asked for */
 		c->pace_got -= n < c->pace_got ? n : c->pace_got;
 }
 
@@ -84,7 +85,7 @@ pace_done(struct conn *c, const struct mail *m, bool seen)
 {
 	uint32_t n = (uint32_t)m->msg.n_rcpts;
 
-	if (c->paced)
+	if (m->paced)
 		tell(c, seen ? n : 0, seen ? 0 : n);
 }
 

@@ -990,6 +990,31 @@ a_reload_holds_at_once(void **state)
 	assert_non_null(strstr(w.text, "STARTTLS"));
 }
 
+/* Limits that change end no connection that works, and hold for it: here it has
+ * one message left. */
+static void
+a_reload_of_limits_keeps_what_works(void **state)
+{
+	(void)state;
+	deliver_one();
+	reload("[example.com]\nmax_connections = 3\nrecipient_limit = none\n"
+	       "max_messages_per_connection = 2\nticket = x\n",
+	    "");
+	assert_int_equal(deliver.n_conns, 1);
+	w.due = 1;
+	more(1);
+	until(w.results == 2);
+	assert_int_equal(w.outcome, OUTCOME_DELIVERED);
+	assert_int_equal(w.conns, 1);
+	until(w.quits == 1); /* its second was its last */
+	until(w.releases == 1);
+	/* what the connection itself was made by does end it */
+	deliver_one();
+	assert_int_equal(w.conns, 2);
+	reload("[example.com]\nip_preference = require-ipv4\n", "");
+	until(w.quits == 2);
+}
+
 /* One message over one connection that ends with it, in a hold of its own. */
 static void
 one_hold(void)
@@ -1793,6 +1818,7 @@ main(void)
 		T(a_421_at_mail),
 		T(the_queue_goes_and_comes),
 		T(a_reload_holds_at_once),
+		T(a_reload_of_limits_keeps_what_works),
 		T(equal_route_hosts_take_turns),
 		T(equal_mx_hosts_share_the_load),
 		T(a_dead_equal_host_does_not_hold_back_the_other),

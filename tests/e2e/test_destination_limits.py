@@ -2,6 +2,8 @@
 changes. Connections over all workers: test_deliver.py."""
 from harness import contains, equal, main, test
 
+from tests.world import On
+
 SENDER = "sender@client.test"
 QUICK = {"delivery": {"idle": "1s", "workers": "2"}}
 
@@ -54,6 +56,52 @@ def recipients_per_minutes(w):
     node.ctl("delivernow", "pace.test", want=None)
     w.wait(lambda: rcpts(mx) == 15)
     node.wait_empty()
+
+
+def open_at_once(mx):
+    """Connections open to a receiver at one moment, as it saw them."""
+    events = sorted([(c.opened, 1) for c in mx.conns] +
+                    [(c.closed, -1) for c in mx.conns if c.closed is not None])
+    n = most = 0
+    for _, step in events:
+        n += step
+        most = max(most, n)
+    return most
+
+
+@test(timeout=120)
+def each_address_has_its_own_limit(w):
+    hosts = [w.mx("mx%d.each.test" % i, On("dot", delay=0.5)) for i in range(2)]
+    zone = w.zone("each.test")
+    for mx in hosts:
+        zone.mx(10, mx)
+    w.commit()
+    node = w.postern(settings=QUICK, destinations={
+        "each.test": {"limit_scope": "mx-ip", "max_connections": "2"}}).start()
+    node.ctl("suspenddel", "each.test")
+    for i in range(80):
+        node.submit(SENDER, ["r%d@each.test" % i])
+    node.ctl("resumedel", "each.test")
+    w.wait(lambda: sum(rcpts(mx) for mx in hosts) == 80, 90)
+    equal([open_at_once(mx) for mx in hosts], [2, 2])
+    node.wait_empty()
+
+
+@test
+def a_new_limit_closes_no_good_connection(w):
+    mx = w.mx("mx1.keep.test")
+    w.domain("keep.test", mx)
+    w.commit()
+    node = w.postern(settings={"delivery": {"idle": "60s", "workers": "1"}}, destinations={
+        "keep.test": {"max_connections": "10"}}).start()
+    node.wait_done(node.submit(SENDER, ["a@keep.test"]))
+    node.destinations["keep.test"] = {"max_connections": "1", "recipient_limit": "100/1m"}
+    node.reload()
+    node.wait_log(r"settings loaded")
+    w.wait(lambda: node.ctl("explain", "keep.test")["control"]["max_connections"] == "1")
+    node.wait_done(node.submit(SENDER, ["b@keep.test"]))
+    equal(len(mx.conns), 1)
+    equal(len(mx.messages), 2)
 
 
 @test
