@@ -31,8 +31,8 @@ _Static_assert(PROCESSES_MAX <= (int)LEDGER_HOLDERS_MAX, "holders");
 enum {
 	RESTART_FIRST_MS = 100,
 	RESTART_MAX_MS = 30 * 1000,
-	WORKERS_MAX = 16,      /* as the settings allow at most */
-	STABLE_MS = 60 * 1000, /* alive this long: the count of deaths ends */
+	WORKERS_MAX = 16,     /* as the settings allow at most */
+	STABLE_MS = 3 * 1000, /* alive this long: the count of deaths ends */
 };
 
 /* Which file contents a role may see, and how many of it there are. */
