@@ -7,6 +7,7 @@
 #   make bench | fuzz    measure against peers | fuzz each parser (TIME=20 s)
 #   make crash | soak    kill -9 under load (KILLS=100 MESSAGES=20000 SEED=) | half
 #                        load for TIME=1200 s (RATE=)
+#   make limits          limits of destinations under load (MESSAGES=20000 SEED=)
 #   make bounds          memory and time when there is much of something (ONLY=)
 #   make lint | format   clang-tidy and cppcheck | clang-format
 #   make install         DESTDIR= PREFIX=/usr/local
@@ -130,7 +131,7 @@ FUZZ  := $(patsubst tests/fuzz/%.c,$(B)/fuzz/%,$(wildcard tests/fuzz/fuzz_*.c))
 .DELETE_ON_ERROR:
 .SUFFIXES:
 .SECONDARY:
-.PHONY: FORCE all build tools deps check check-run unit e2e demo run bench crash soak bounds fuzz lint \
+.PHONY: FORCE all build tools deps check check-run unit e2e demo run bench crash limits soak bounds fuzz lint \
 	format install clean compile_commands.json version
 
 all: build
@@ -237,6 +238,12 @@ crash: deps
 	@$(MAKE) --no-print-directory crash-run
 crash-run: build $(BENCH)
 	@MODE=$(MODE) python3 -m tests.crash.crash --kills $(KILLS) --messages $(MESSAGES) \
+		$(if $(SEED),--seed $(SEED))
+
+limits: deps
+	@$(MAKE) --no-print-directory limits-run
+limits-run: build $(BENCH)
+	@MODE=$(MODE) python3 -m tests.crash.limits --messages $(MESSAGES) \
 		$(if $(SEED),--seed $(SEED))
 
 soak: deps

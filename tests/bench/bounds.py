@@ -519,6 +519,30 @@ def destinations(b):
     b.check("memory that is no file, MB", w.anon / 1024, "<", 400)
 
 
+@measurement
+def throttled(b):
+    """100,000 messages for a domain with recipient_limit = 10/1m: what they cost while it sleeps."""
+    sink, _ = b.live()
+    node = made(b.node(destinations={"d0.live.bench.test": {"recipient_limit": "10/1m"}}))
+    n = b.n(100000)
+    b.fill(node, "-n", n, "--domain", "live.bench.test", "--fresh", "--seq", BACKLOG_SEQ)
+    sink.start(n)
+    node.start(60)
+    node.wait_log(r"is throttled \(recipient_limit\)", 60)
+    with Watch(node) as w:
+        cpu, begin = cpu_of(node), time.monotonic()
+        # two times it wakes, and each time ten go
+        poll(lambda: sink.report()["unique"] >= 30, 150, "the third ten", step=1)
+        node.wait_log(r"is throttled \(recipient_limit\)", 60, n=3)
+        seconds = time.monotonic() - begin
+        share = 100 * (cpu_of(node) - cpu) / seconds
+    got = sink.report()
+    b.figures(seconds_watched=round(seconds), **w.figures())
+    b.check("processor time of all processes, % of a core", share, "<", 1)
+    b.check("arrived within three windows", got["unique"], "=", 30)
+    b.check("messages kept", node.queued(), "=", n - 30)
+
+
 def facts():
     cpu = re.search(r"model name\s*:\s*(.*)", open("/proc/cpuinfo").read())
     return {"processors": os.cpu_count(), "model": cpu.group(1) if cpu else "?",

@@ -83,7 +83,7 @@ address(const char *text, struct sockaddr_storage *ret)
 
 	if (colon == NULL)
 		die(text, "wanted ADDRESS:PORT");
-	port = htons((uint16_t)number(text, colon + 1, 1, 65535));
+	port = htons((uint16_t)number(text, colon + 1, 0, 65535));
 	len = (size_t)(colon - text);
 	if (len >= 2 && text[0] == '[' && colon[-1] == ']') {
 		text++;

@@ -11,6 +11,12 @@
  *	--record FILE            append one line "SEQ" for each message taken
  *	--ledger FILE            append "LOCAL-PART NS LENGTH SUM" for each recipient
  *	                         of it: the moment, bytes from X-Seq on, their sum
+ *	--trace FILE             append what a limit is about, one event a line:
+ *	    O ID NS LOCAL-ADDRESS        a connection is there
+ *	    E ID NS NAME                 its EHLO
+ *	    R ID NS DOMAIN               a RCPT
+ *	    M ID NS                      a message was taken
+ *	    C ID NS                      its other side has closed it
  *	--defer PERCENT          answer so many RCPT with 450
  *	--defer-domain TEXT      answer 450 to each RCPT that has TEXT in it
  *	--fail PERCENT           answer so many RCPT with 550
@@ -28,6 +34,7 @@
 #include "tests/bench/net.h"
 
 #include <getopt.h>
+#include <poll.h>
 #include <signal.h>
 #include <sys/queue.h>
 #include <sys/signalfd.h>
@@ -38,6 +45,7 @@ enum {
 	LINE_MAX_ = 2048,
 	HEAD_MAX = 4096, /* X-Seq is looked for in so many first bytes */
 	SECONDS_MAX = 24 * 3600,
+	CONNS_TRACED = 16384,
 };
 
 enum kind { KIND_LISTENER, KIND_CONTROL, KIND_SIGNAL, KIND_CONN };
@@ -51,7 +59,8 @@ struct client {
 	bool starttls; /* handshake begins once the reply is sent */
 	bool waiting;  /* its reply is delayed */
 	unsigned rcpts, rcpts_ok;
-	uint64_t messages;
+	uint64_t id, messages;
+	bool told_end; /* in the trace */
 	int64_t due_ns;
 	struct client *next_waiting;
 	char last4[4]; /* the last bytes of data seen */
@@ -66,6 +75,7 @@ struct client {
 struct listener {
 	enum kind kind;
 	int fd;
+	char address[INET6_ADDRSTRLEN];
 };
 
 static struct {
@@ -81,7 +91,7 @@ static struct {
 /* One instance is one program: its settings and its loop. */
 static int epfd;
 static SSL_CTX *tls_ctx;
-static FILE *record, *ledger;
+static FILE *record, *ledger, *trace;
 static const char *defer_domain;
 static unsigned defer_pct, fail_pct, defer_data_pct;
 static int64_t delay_ns;
@@ -89,7 +99,7 @@ static bool pipelining = true;
 static LIST_HEAD(client_list, client) clients = LIST_HEAD_INITIALIZER(clients);
 static struct listener listeners[LISTENERS_MAX];
 static bool over;
-static uint64_t open_conns, report_at;
+static uint64_t open_conns, report_at, last_id;
 static struct client *waiting_first, **waiting_last = &waiting_first;
 static uint32_t random_state = 1;
 
@@ -132,6 +142,64 @@ report(void)
 		fflush(record);
 	if (ledger != NULL)
 		fflush(ledger);
+	if (trace != NULL)
+		fflush(trace);
+}
+
+/* ---- the trace ---- */
+
+static void
+trace_event(char what, const struct client *cl, const char *text, size_t len)
+{
+	if (trace != NULL)
+		fprintf(trace, "%c %llu %lld %.*s\n", what,
+		    (unsigned long long)cl->id, (long long)now_ns(), (int)len,
+		    text);
+}
+
+static void
+trace_end(struct client *cl)
+{
+	if (!cl->told_end)
+		trace_event('C', cl, "", 0);
+	cl->told_end = true;
+}
+
+/* Connections whose end the kernel knows of, though we did not read as far: it
+ * came before that of a connection that is accepted now. */
+static void
+trace_ends(void)
+{
+	static struct pollfd fds[CONNS_TRACED];
+	static struct client *of[CONNS_TRACED];
+	struct client *cl;
+	nfds_t n = 0, i;
+
+	LIST_FOREACH(cl, &clients, link) {
+		if (cl->told_end)
+			continue;
+		if (n == CONNS_TRACED)
+			die("trace", "too many connections at one time");
+		fds[n] = (struct pollfd){ .fd = cl->c.fd, .events = POLLRDHUP };
+		of[n++] = cl;
+	}
+	if (poll(fds, n, 0) < 0)
+		die("poll", strerror(errno));
+	for (i = 0; i < n; i++)
+		if (fds[i].revents != 0)
+			trace_end(of[i]);
+}
+
+static void
+trace_rcpt(const struct client *cl, const char *line, size_t len)
+{
+	const char *from = memrchr(line, '@', len);
+	const char *to = from == NULL
+	    ? NULL
+	    : memchr(from, '>', len - (size_t)(from - line));
+
+	if (to != NULL)
+		trace_event('R', cl, from + 1, (size_t)(to - from) - 1);
 }
 
 static void
@@ -230,6 +298,7 @@ message_taken(struct client *cl)
 		if (second + 1 > count.seconds)
 			count.seconds = second + 1;
 	}
+	trace_event('M', cl, "", 0);
 	if (++cl->messages > count.most_per_conn)
 		count.most_per_conn = cl->messages;
 	if (seq == UINT64_MAX)
@@ -325,6 +394,7 @@ static void
 on_rcpt(struct client *cl, const char *line, size_t len)
 {
 	cl->rcpts++;
+	trace_rcpt(cl, line, len);
 	if ((defer_pct > 0 && percent() < defer_pct) ||
 	    (defer_domain != NULL &&
 		memmem(line, len, defer_domain, strlen(defer_domain)) !=
@@ -366,6 +436,7 @@ on_line(struct client *cl, const char *line, size_t len)
 		memcpy(cl->last4, "\0\0\r\n", 4);
 		say(cl, "354 go on\r\n");
 	} else if (IS("EHLO")) {
+		trace_event('E', cl, line + 5, strcspn(line + 5, "\r\n"));
 		say(cl, "250-sink.bench.test\r\n");
 		if (pipelining)
 			say(cl, "250-PIPELINING\r\n");
@@ -422,6 +493,7 @@ client_free(struct client *cl)
 {
 	if (cl->in_data)
 		count.lost++;
+	trace_end(cl);
 	if (cl->waiting) {
 		struct client **p = &waiting_first;
 
@@ -516,6 +588,11 @@ on_accept(struct listener *l)
 		cl->kind = KIND_CONN;
 		conn_init(&cl->c, 1 << 20);
 		buf_init(&cl->names, 1 << 20);
+		if (trace != NULL)
+			trace_ends();
+		cl->id = ++last_id;
+		cl->c.fd = fd;
+		trace_event('O', cl, l->address, strlen(l->address));
 		LIST_INSERT_HEAD(&clients, cl, link);
 		open_conns++;
 		count.conns++;
@@ -604,6 +681,8 @@ listen_on(const char *text, struct listener *l)
 	int one = 1;
 
 	l->kind = KIND_LISTENER;
+	(void)snprintf(l->address, sizeof(l->address), "%.*s",
+	    (int)(strrchr(text, ':') - text), text);
 	l->fd =
 	    socket(ss.ss_family, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
 	if (l->fd < 0 ||
@@ -668,6 +747,8 @@ loop(int sigfd)
 			fflush(record); /* a killed sink has told all it took */
 		if (ledger != NULL)
 			fflush(ledger);
+		if (trace != NULL)
+			fflush(trace);
 		if (report_at != 0 && count.unique >= report_at) {
 			report_at = 0;
 			report();
@@ -684,6 +765,7 @@ main(int argc, char **argv)
 		{ "key", required_argument, NULL, 'K' },
 		{ "record", required_argument, NULL, 'r' },
 		{ "ledger", required_argument, NULL, 'L' },
+		{ "trace", required_argument, NULL, 'T' },
 		{ "defer", required_argument, NULL, 'd' },
 		{ "defer-domain", required_argument, NULL, 'o' },
 		{ "fail", required_argument, NULL, 'f' },
@@ -720,6 +802,11 @@ main(int argc, char **argv)
 		case 'L':
 			ledger = fopen(optarg, "ae");
 			if (ledger == NULL)
+				die(optarg, strerror(errno));
+			break;
+		case 'T':
+			trace = fopen(optarg, "ae");
+			if (trace == NULL)
 				die(optarg, strerror(errno));
 			break;
 		case 'd':

@@ -18,6 +18,7 @@
  *	-r R           recipients per message (1)
  *	--seq N        first sequence number (0)
  *	--domain NAME  instead of bench.test
+ *	--from A:P     connect from this address; port 0: any
  *	--starttls     encrypt; the server's certificate is not verified
  *	--resume       take up the TLS session of an earlier connection
  *	--auth U:P     AUTH PLAIN
@@ -108,6 +109,8 @@ static struct {
 	char auth[512]; /* base64 */
 	struct sockaddr_storage to;
 	socklen_t to_len;
+	struct sockaddr_storage from;
+	socklen_t from_len; /* 0: the system chooses */
 } set = {
 	.messages = 1000,
 	.size = 4096,
@@ -417,6 +420,9 @@ session_connect(struct session *s)
 
 	if (fd < 0)
 		die("socket", strerror(errno));
+	if (set.from_len > 0 &&
+	    bind(fd, (struct sockaddr *)&set.from, set.from_len) < 0)
+		die("bind", strerror(errno));
 	s->state = ST_CONNECTING;
 	s->connect_ns = now_ns();
 	expect(s, AT_GREETING);
@@ -935,6 +941,7 @@ main(int argc, char **argv)
 		{ "to", required_argument, NULL, 't' },
 		{ "seq", required_argument, NULL, 'q' },
 		{ "domain", required_argument, NULL, 'd' },
+		{ "from", required_argument, NULL, 'F' },
 		{ "starttls", no_argument, NULL, 'S' },
 		{ "resume", no_argument, NULL, 'R' },
 		{ "auth", required_argument, NULL, 'a' },
@@ -978,6 +985,9 @@ main(int argc, char **argv)
 			break;
 		case 'd':
 			set.domain = optarg;
+			break;
+		case 'F':
+			set.from_len = address(optarg, &set.from);
 			break;
 		case 'S':
 			set.starttls = true;
