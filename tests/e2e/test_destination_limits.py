@@ -45,7 +45,7 @@ def recipients_per_minutes(w):
           [{"key": "domain:pace.test", "limit": 500, "recipients": "7/1m"}])
     # a worker that dies makes no room, nor does an operator who is in a hurry
     node.kill("deliver")
-    w.wait(lambda: node.ctl("status", "detail") is not None)
+    w.wait(lambda: node.ctl("status", "detail", want=None).get("status") != "degraded")
     node.ctl("delivernow", "pace.test", want=None)
     node.wait_log(r"Destination pace.test is throttled", n=2)
     equal(rcpts(mx), 7)
