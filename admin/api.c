@@ -724,6 +724,8 @@ static const struct route routes[] = {
 	{ "GET",    "/v1/recipients", LOOK, get_recipients, { "host", "from", "all", "limit", NULL } },
 	{ "GET",    "/v1/messages/*", LOOK, get_message,    { NULL } },
 	{ "DELETE", "/v1/messages/*", LOOK, delete_message, { NULL } },
+	{ "GET",    "/v1/oldmessage", LOOK, operate_oldest, { NULL } },
+	{ "GET",    "/v1/body/*",     LOOK, operate_body,   { "offset", NULL } },
 	{ "GET",    "/v1/why/*",      LOOK, get_why,        { NULL } },
 	{ "GET",    "/v1/explain",    LOOK, get_explain,    { "target", "from", "client", "live", "with", NULL } },
 	{ "POST",   "/v1/deliver",    LOOK, post_deliver,   { NULL } },

@@ -34,6 +34,10 @@ bool api_fits(struct work *w, const char *text);
 /* The body as an object with no fields but these; NULL after the answer. */
 json_t *api_want_body(struct work *w, const char *const *known);
 
+/* operate.c: more than one recipient, or the text of a message. */
+void operate_oldest(struct work *w);
+void operate_body(struct work *w);
+
 /* config.c: settings that are staged, committed, rolled back. */
 void config_get(struct work *w);
 void config_post(struct work *w);

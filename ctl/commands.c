@@ -176,6 +176,19 @@ const struct command ctl_commands[] = {
 	    "Sender, size, times and every recipient that is not finished yet.",
 	    "  posternctl showmessage 72057594037927937\n", 1, 1, NULL,
 	    cmd_showmessage },
+	{ "oldmessage", "", "the oldest message in the queue",
+	    "As showmessage, of the message that was accepted first. Exit "
+	    "status 1\n"
+	    "when the queue is empty.",
+	    "  posternctl oldmessage\n", 0, 0, NULL, cmd_oldmessage },
+	{ "archivemessage", "MID FILE", "the text of a message into a file",
+	    "Writes the message as it was accepted to FILE, which must not "
+	    "exist\n"
+	    "yet; only its owner may read it. The message stays in the queue. "
+	    "When\n"
+	    "something fails, there is no file.",
+	    "  posternctl archivemessage 72057594037927937 message.eml\n", 2, 2,
+	    NULL, cmd_archivemessage },
 	{ "why", "MID", "what a message waits for",
 	    "For each recipient: state, reason, attempts, the last reply, the\n"
 	    "next attempt, and when it expires.",

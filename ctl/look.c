@@ -607,28 +607,44 @@ show_recipients_of(struct ctl *ctl, const json_t *doc)
 	}
 }
 
-int
-cmd_showmessage(struct ctl *ctl, const struct args *a)
+static int
+show_message(struct ctl *ctl, const char *path)
 {
 	static const struct field head[] = { { "message", "mid" },
 		{ "sender", "sender" }, { "size", "size" },
 		{ "accepted", "accepted" }, { "expires", "expires" },
 		{ "held", "held" }, { "listener", "listener" } };
-	char *path;
 	json_t *doc;
 	int code;
 
-	if (!want_number(ctl, "MID", a->pos[0]))
-		return CTL_USAGE;
-	path = path_of("/v1/messages/", a->pos[0]);
 	code = ctl_ask_show(ctl, "GET", path, NULL, &doc);
-	free(path);
 	if (doc == NULL)
 		return code;
 	show_fields(ctl->out, doc, head, N(head));
 	show_recipients_of(ctl, doc);
 	json_decref(doc);
 	return CTL_DONE;
+}
+
+int
+cmd_showmessage(struct ctl *ctl, const struct args *a)
+{
+	char *path;
+	int code;
+
+	if (!want_number(ctl, "MID", a->pos[0]))
+		return CTL_USAGE;
+	path = path_of("/v1/messages/", a->pos[0]);
+	code = show_message(ctl, path);
+	free(path);
+	return code;
+}
+
+int
+cmd_oldmessage(struct ctl *ctl, const struct args *a)
+{
+	(void)a;
+	return show_message(ctl, "/v1/oldmessage");
 }
 
 int

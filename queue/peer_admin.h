@@ -43,6 +43,8 @@ typedef int admin_handler(
 /* look (peer_admin_look.c, peer_admin_top.c) */
 admin_handler admin_tophosts, admin_hoststatus, admin_showrecipients,
     admin_showmessage, admin_why;
+/* peer_admin_msg.c */
+admin_handler admin_oldmessage, admin_body;
 /* suspended, down or up */
 const char *admin_dest_state(const struct queue *q, const struct rec_dest *d);
 /* The word for a class of messages (msg_class()); NULL for ordinary ones. */
@@ -58,6 +60,10 @@ struct qact *admin_act_new(struct qadmin *a, uint64_t req_id, size_t size);
 void admin_act_end(struct qact *act);
 void admin_act_changed(struct qact *act, uint64_t n); /* answers and ends */
 void admin_act_refuse(struct qact *act, uint16_t code, const char *text);
+
+/* Answer with a message's recipients, and its envelope; 404. */
+int admin_one_message(
+    struct qadmin *a, uint64_t req_id, uint64_t mid, bool envelope);
 
 /* Send doc, or say why it could not be made. */
 int admin_answer(

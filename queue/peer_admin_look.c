@@ -295,8 +295,9 @@ why_all(struct queue *q, struct sview *v, struct json *j, uint64_t mid,
 	json_put_end_arr(j);
 }
 
-static int
-one_message(struct qadmin *a, uint64_t req_id, uint64_t mid, bool envelope)
+int
+admin_one_message(
+    struct qadmin *a, uint64_t req_id, uint64_t mid, bool envelope)
 {
 	struct rec_msg m;
 	struct sview v;
@@ -343,13 +344,13 @@ one_message(struct qadmin *a, uint64_t req_id, uint64_t mid, bool envelope)
 int
 admin_why(struct qadmin *a, uint64_t req_id, const struct adm_call *m)
 {
-	return one_message(a, req_id, m->num, false);
+	return admin_one_message(a, req_id, m->num, false);
 }
 
 int
 admin_showmessage(struct qadmin *a, uint64_t req_id, const struct adm_call *m)
 {
-	return one_message(a, req_id, m->num, true);
+	return admin_one_message(a, req_id, m->num, true);
 }
 
 /* ---- showrecipients -------------------------------------------------------------------------- */

@@ -26,6 +26,7 @@ enum {
 	ADM_TEXT_ARG = 2,	  /* of ADM_CONFIG this one may be longer: */
 	ADM_TEXT_MAX = 60 * 1024, /* a part of a text to import */
 	ADM_PIECE_MAX = 64 * 1024,
+	ADM_BODY_PIECE = 256 * 1024, /* bytes of a message in one answer */
 };
 
 enum adm_op {
@@ -56,6 +57,8 @@ enum adm_op {
 	ADM_TLSVERIFY,	 /* deliver: arg0 domain, arg1 host or "" */
 	ADM_CONFIG,	 /* supervisor: num verb | number << 8, arg0 kin, arg1
 			  * entry or message, arg2 pairs, arg3 who */
+	ADM_OLDMESSAGE,	 /* queue */
+	ADM_BODY,	 /* queue: num MID, arg0 offset in decimal */
 	ADM_OP_COUNT
 };
 
@@ -105,6 +108,10 @@ enum config_verb {
  *               attempts, next_attempt, size}], truncated: bool}
  * SHOWMESSAGE   {mid, sender, size, accepted, expires, held, listener,
  *               recipients: [as in WHY]}
+ * OLDMESSAGE    as SHOWMESSAGE, of the message that was accepted first; 404 when
+ *               there is none
+ * BODY          {mid, size, offset, data: base64 of at most ADM_BODY_PIECE
+ *               bytes}; fewer only at the end
  * WHY           {mid, recipients: [{rid, address, state, reason, attempts,
  *               last_reply, next_attempt, expires}]}
  * EXPLAIN       control.md, "JSON that others rely on"

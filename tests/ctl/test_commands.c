@@ -11,6 +11,7 @@
 #include <string.h>
 #include <sys/mman.h>
 #include <sys/socket.h>
+#include <sys/stat.h>
 #include <sys/un.h>
 #include <sys/wait.h>
 #include <unistd.h>
@@ -134,6 +135,7 @@ test_requests(void **state)
 		{ { "showrecipients", "--all", "--limit", "7" },
 		    "GET /v1/recipients?all=1&limit=7 " },
 		{ { "showmessage", "5" }, "GET /v1/messages/5 " },
+		{ { "oldmessage" }, "GET /v1/oldmessage " },
 		{ { "removemessage", "5" }, "DELETE /v1/messages/5 " },
 		{ { "why", "18446744073709551615" },
 		    "GET /v1/why/18446744073709551615 " },
@@ -225,6 +227,7 @@ static void
 test_wrong_calls(void **state)
 {
 	static const char *const rows[][6] = { { "why", "5x" },
+		{ "archivemessage", "5" }, { "archivemessage", "x", "f" },
 		{ "removemessage", "" }, { "hold", "999999999999999999999" },
 		{ "showrecipients" },
 		{ "showrecipients", "--all", "--host", "d" }, { "delivernow" },
@@ -247,6 +250,52 @@ test_wrong_calls(void **state)
 		assert_string_equal(node->asked, ""); /* nobody was asked */
 		run_done(&r);
 	}
+}
+
+static void
+test_archive(void **state)
+{
+	char file[128];
+	struct stat st;
+	struct run r;
+	FILE *f;
+	char text[16] = "";
+
+	(void)state;
+	(void)snprintf(file, sizeof(file), "%s.eml", path);
+	(void)unlink(file);
+	answers(404, "{\"error\":{\"code\":404,\"text\":\"no\"}}");
+	RUN(&r, "archivemessage", "5", file, "--socket", path);
+	assert_int_equal(r.code, 1);
+	assert_int_equal(access(file, F_OK), -1);
+	run_done(&r);
+	/* a second piece that never comes: no file is left */
+	answers(200, "{\"mid\":5,\"size\":9,\"offset\":0,\"data\":\"\"}");
+	RUN(&r, "archivemessage", "5", file, "--socket", path);
+	assert_int_equal(r.code, 3);
+	assert_int_equal(access(file, F_OK), -1);
+	run_done(&r);
+	answers(
+	    200, "{\"mid\":5,\"size\":5,\"offset\":0,\"data\":\"aGUACv8=\"}");
+	RUN(&r, "archivemessage", "5", file, "--socket", path);
+	assert_int_equal(r.code, 0);
+	assert_string_equal(node->asked, "GET /v1/body/5?offset=0 ");
+	run_done(&r);
+	assert_int_equal(stat(file, &st), 0);
+	assert_int_equal(st.st_mode & 07777, 0600);
+	f = fopen(file, "r");
+	assert_non_null(f);
+	assert_int_equal(fread(text, 1, sizeof(text), f), 5);
+	assert_memory_equal(text, "he\0\n\xff", 5);
+	(void)fclose(f);
+	/* never over what is there */
+	RUN(&r, "archivemessage", "5", file, "--socket", path);
+	assert_int_equal(r.code, 1);
+	assert_non_null(strstr(r.err, "File exists"));
+	run_done(&r);
+	assert_int_equal(stat(file, &st), 0);
+	assert_int_equal(st.st_size, 5);
+	(void)unlink(file);
 }
 
 static void
@@ -569,6 +618,7 @@ main(void)
 		T(test_requests),
 		T(test_exit_codes),
 		T(test_wrong_calls),
+		T(test_archive),
 		T(test_unreachable),
 		T(test_status),
 		T(test_lists),

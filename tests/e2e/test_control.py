@@ -92,6 +92,32 @@ def a_message_that_waits(w, node):
 
 
 @test
+def oldest_and_archive(w, node):
+    equal(node.ctl("oldmessage", want=1)["error"]["code"], 404)
+    big = b"Subject: big\r\n\r\n" + b"\xe4\x00 line\r\n".replace(b"\x00", b"x") * 80000  # three pieces
+    first = node.submit(SENDER, "a@down.test", data=big)
+    node.wait_log(r"Message %d to RID \[0\] pending till" % first)
+    small = waiting(node)
+    equal(node.ctl("oldmessage")["mid"], first)
+    for mid, end in ((first, big), (small, b"\r\n")):
+        file = os.path.join(w.tmp.path, "%d.eml" % mid)
+        doc = node.ctl("archivemessage", mid, file)
+        with open(file, "rb") as f:
+            text = f.read()
+        equal((doc["mid"], doc["size"]), (mid, len(text)))
+        equal(len(text), node.ctl("showmessage", mid)["size"])
+        assert text.endswith(end) and text.startswith(b"Received: "), text[:200]
+        equal(os.stat(file).st_mode & 0o7777, 0o600)
+        contains(node.ctl("archivemessage", mid, file, want=1, raw=True) or "refused", "refused")
+    remove(node, first)
+    equal(node.ctl("oldmessage")["mid"], small)
+    remove(node, small)
+    gone = os.path.join(w.tmp.path, "gone.eml")
+    equal(node.ctl("archivemessage", small, gone, want=1)["error"]["code"], 404)
+    assert not os.path.exists(gone)
+
+
+@test
 def delivernow(w, node):
     mid = waiting(node, "now@down.test")
     w.down.script()
