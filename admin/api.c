@@ -744,6 +744,7 @@ static const struct route routes[] = {
 	{ "GET",    "/v1/config/*",   LOOK, config_get,     { "name", "after", "limit", NULL } },
 	{ "POST",   "/v1/config/*",   LOOK, config_post,    { NULL } },
 	{ "GET",    "/v1/changes",    LOOK, config_changes, { NULL } },
+	{ "POST",   "/v1/changes",    LOOK, config_impact,  { NULL } },
 	{ "POST",   "/v1/commit",     LOOK, config_commit,  { NULL } },
 	{ "POST",   "/v1/clearchanges", LOOK, config_discard, { NULL } },
 	{ "POST",   "/v1/rollback",   LOOK, config_rollback, { NULL } },

@@ -42,6 +42,7 @@ void operate_body(struct work *w);
 void config_get(struct work *w);
 void config_post(struct work *w);
 void config_changes(struct work *w);
+void config_impact(struct work *w);
 void config_commit(struct work *w);
 void config_discard(struct work *w);
 void config_rollback(struct work *w);

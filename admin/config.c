@@ -157,6 +157,36 @@ config_changes(struct work *w)
 	ask(w, CONFIG_CHANGES, 0, "", "", "", "");
 }
 
+/* {"queued": {"domain": recipients}}: what would change for these, too. */
+void
+config_impact(struct work *w)
+{
+	static const char *const known[] = { "queued", NULL };
+	json_t *doc = api_want_body(w, known), *n;
+	const char *domain;
+	struct buf text;
+	int r;
+
+	if (doc == NULL)
+		return;
+	buf_init(&text, ADM_TEXT_MAX);
+	r = buf_puts(&text, "\n"); /* nothing waits: asked all the same */
+	json_object_foreach(json_object_get(doc, "queued"), domain, n)
+		if (r == 0 && json_is_integer(n) && json_integer_value(n) >= 0)
+			r = buf_printf(&text, "%lld %s\n",
+			    (long long)json_integer_value(n), domain);
+	if (r == 0)
+		r = buf_put(&text, "", 1);
+	if (r < 0)
+		(void)api_bad(
+		    w, "queued holds numbers by domain, at most 61440 bytes");
+	else
+		ask(w, CONFIG_CHANGES, 0, "", "", (const char *)buf_data(&text),
+		    "");
+	buf_done(&text);
+	json_decref(doc);
+}
+
 void
 config_history(struct work *w)
 {

@@ -341,6 +341,25 @@ ctl_ask(struct ctl *ctl, const char *method, const char *path, json_t *body,
 }
 
 int
+ctl_ask_quiet(struct ctl *ctl, const char *method, const char *path,
+    json_t *body, json_t **ret_doc)
+{
+	FILE *err = ctl->err, *null = fopen("/dev/null", "we");
+	bool json = ctl->json;
+	int code;
+
+	if (null != NULL)
+		ctl->err = null;
+	ctl->json = false;
+	code = ctl_ask(ctl, method, path, body, ret_doc);
+	ctl->err = err;
+	ctl->json = json;
+	if (null != NULL)
+		(void)fclose(null);
+	return code;
+}
+
+int
 ctl_ask_show(struct ctl *ctl, const char *method, const char *path,
     json_t *body, json_t **ret_doc)
 {

@@ -280,8 +280,9 @@ const struct command ctl_commands[] = {
 	    "max_retry=10m\n",
 	    0, 32, NULL, cmd_config },
 	{ "showchanges", "", "what is staged, and whether it holds together",
-	    "Every entry that commit would change, key by key, and the errors\n"
-	    "for which it would be refused (exit status 1).",
+	    "Every entry that commit would change, key by key, the errors for\n"
+	    "which it would be refused (exit status 1), and what it would "
+	    "change\nfor mail that waits.",
 	    "  posternctl showchanges\n"
 	    "  posternctl showchanges --json\n",
 	    0, 0, NULL, cmd_showchanges },

@@ -285,7 +285,7 @@ cmd_showchanges(struct ctl *ctl, const struct args *a)
 	const json_t *c;
 	bool ok;
 	size_t i;
-	int code = ctl_ask(ctl, "GET", "/v1/changes", NULL, &doc);
+	int code = config_changes(ctl, &doc);
 
 	(void)a;
 	if (code != CTL_DONE)
@@ -313,6 +313,8 @@ cmd_showchanges(struct ctl *ctl, const struct args *a)
 				(json_int_t)i));
 		show_problems(ctl->out, doc, "errors", "error");
 		show_problems(ctl->out, doc, "warnings", "warning");
+		if (ok)
+			config_show_impact(ctl->out, doc);
 		free(by);
 		free(also);
 	}
@@ -361,6 +363,13 @@ cmd_commit(struct ctl *ctl, const struct args *a)
 	const char *message = args_opt(a, "-m");
 	struct terminal *term;
 	char text[900] = "";
+	json_t *doc = NULL;
+
+	/* told before, not asked: a script's commit is one too */
+	if (!ctl->json && config_changes(ctl, &doc) == CTL_DONE &&
+	    json_is_true(json_object_get(doc, "ok")))
+		config_show_impact(ctl->out, doc);
+	json_decref(doc);
 
 	/* who sits there is asked, as he is used to */
 	if (message == NULL && !ctl->json && terminal_is(ctl) &&

@@ -5,6 +5,7 @@
 #define POSTERN_CTL_CONFIG_H
 
 #include <jansson.h>
+#include <stdio.h>
 
 struct ctl;
 
@@ -19,6 +20,11 @@ int config_list(
 /* Print them, or one. */
 int config_show_list(struct ctl *ctl, const char *kin);
 int config_show(struct ctl *ctl, const char *kin, const char *name);
+
+/* config_impact.c: what is staged, with what it would change for waiting mail;
+ * CTL_DONE and the caller's document, or what ctl_ask() printed. */
+int config_changes(struct ctl *ctl, json_t **ret_doc);
+void config_show_impact(FILE *out, const json_t *doc);
 
 /* dialog.c: the table at a terminal. */
 int config_dialog(struct ctl *ctl, const char *kin);

@@ -41,6 +41,10 @@ int ctl_main(int argc, char *const *argv, FILE *in, FILE *out, FILE *err);
 int ctl_ask(struct ctl *ctl, const char *method, const char *path, json_t *body,
     json_t **ret_doc);
 
+/* The same, and why it failed is not printed. */
+int ctl_ask_quiet(struct ctl *ctl, const char *method, const char *path,
+    json_t *body, json_t **ret_doc);
+
 /* The same, and print the document with --json; *ret_doc is then NULL. */
 int ctl_ask_show(struct ctl *ctl, const char *method, const char *path,
     json_t *body, json_t **ret_doc);

@@ -85,22 +85,13 @@ ask_yes(struct dialog *d, bool def, bool *ret_yes)
 static json_t *
 fetch(struct dialog *d, const char *kin, const char *name)
 {
-	FILE *err = d->ctl->err, *null = fopen("/dev/null", "we");
 	char *word = ctl_escape(name), path[2048];
 	json_t *doc = NULL, *keys;
-	bool json = d->ctl->json;
 
 	(void)snprintf(path, sizeof(path), "/v1/config/%s?name=%.1500s", kin,
 	    word == NULL ? "" : word);
 	free(word);
-	if (null != NULL)
-		d->ctl->err = null;
-	d->ctl->json = false;
-	(void)ctl_ask(d->ctl, "GET", path, NULL, &doc);
-	d->ctl->err = err;
-	d->ctl->json = json;
-	if (null != NULL)
-		(void)fclose(null);
+	(void)ctl_ask_quiet(d->ctl, "GET", path, NULL, &doc);
 	keys = json_incref(json_object_get(doc, "keys"));
 	json_decref(doc);
 	return keys;

@@ -50,6 +50,8 @@ void staging_forget(struct node *n);
 struct conf;
 struct conf *staging_check(
     struct node *n, const struct conf_tables *t, struct json *j);
+void staging_impact(const struct conf *from, const struct conf *to,
+    const char *text, struct json *j);
 int staging_commit(struct node *n, const struct conf_tables *t,
     const char *base, const char *who, const char *message, struct json *j,
     char *why, size_t len);

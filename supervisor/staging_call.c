@@ -522,6 +522,7 @@ static int
 do_changes(struct call *c)
 {
 	struct conf_tables t;
+	struct conf *conf;
 	size_t i, n = 0;
 
 	json_put_obj(&c->j, NULL);
@@ -534,7 +535,11 @@ do_changes(struct call *c)
 	json_put_end_arr(&c->j);
 	json_put_uint(&c->j, "count", n);
 	if (c->s->staged && staging_tables(c->s, &t) == 0) {
-		conf_unref(staging_check(c->n, &t, &c->j));
+		conf = staging_check(c->n, &t, &c->j);
+		if (conf != NULL && c->args[ADM_TEXT_ARG][0] != '\0')
+			staging_impact(
+			    c->n->conf, conf, c->args[ADM_TEXT_ARG], &c->j);
+		conf_unref(conf);
 		conf_tables_done(&t);
 	}
 	json_put_end_obj(&c->j);

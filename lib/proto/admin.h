@@ -74,7 +74,9 @@ enum config_verb {
 	CONFIG_EDIT,
 	CONFIG_DELETE,
 	CONFIG_CLEAR,	 /* arg0: every entry but DEFAULT */
-	CONFIG_CHANGES,	 /* what is staged, and does it hold together */
+	CONFIG_CHANGES,	 /* what is staged, and does it hold together; arg2:
+			  * lines "recipients domain" of mail that waits, for
+			  * what it would change for them */
 	CONFIG_COMMIT,	 /* arg1 message */
 	CONFIG_DISCARD,	 /* what is staged */
 	CONFIG_ROLLBACK, /* number revision, 0: the one before */

@@ -186,5 +186,63 @@ def what_is_not_in_force_is_not_called_so(w):
     equal(node.ctl("commit")["in_force"], True)
 
 
+@test(timeout=120)
+def what_a_change_would_do_to_waiting_mail(w):
+    w.changing()
+    node = w.postern(destinations={"a.test": {"tls": "preferred", "max_connections": 7}}).start()
+    node.ctl("suspenddel")
+    for to in ("1@a.test", "2@a.test", "1@b.test", "1@c.test"):
+        mid = node.submit("s@here.test", to)
+        node.wait_log(r"MID %d queued for delivery" % mid)
+    node.ctl("destconfig", "edit", "a.test", "tls=required-verify", "max_connections=3")
+    node.ctl("smtproutes", "new", "b.test", "hosts=/dev/null")
+    node.ctl("destconfig", "new", "nobody.test", "tls=none")
+    got = node.ctl("showchanges")["impact"]
+    equal((got["destinations"], got["recipients"], got["whole"]), (2, 3, True))
+    told = {t["domain"]: t for t in got["touched"]}
+    equal(sorted(told), ["a.test", "b.test"])
+    equal((told["a.test"]["recipients"], told["a.test"]["entry"]), (2, "a.test"))
+    equal(told["a.test"]["keys"], [{"key": "max_connections", "from": "7", "to": "3"},
+                                   {"key": "tls", "from": "preferred", "to": "required-verify"}])
+    contains(told["a.test"]["outcome"], "undeliverable where a certificate cannot be verified")
+    equal(told["b.test"]["keys"], [{"key": "route", "from": None, "to": "/dev/null"}])
+    contains(told["b.test"]["outcome"], "discarded")
+    out = node.ctl("commit", "-m", "x", raw=True)
+    contains(out, "impact: 2 destinations with 3 waiting recipients\n")
+    contains(out, "  a.test, 2 waiting, by [a.test]: max_connections 7 -> 3, tls preferred -> required-verify\n")
+    contains(out, "committed as revision 2, and in force")
+
+
+@test(timeout=120)
+def bad_commits_have_file_and_line(w):
+    node = w.postern(destinations={"keep.test": {"max_connections": 7}}).start()
+    before = read(node, "destinations.conf")
+    at = before.count("\n")
+
+    def refused(what):
+        got = node.ctl("commit", want=1)
+        equal((got["ok"], len(got["errors"])), (False, 1))
+        error = got["errors"][0]
+        equal(error["file"], "destinations.conf")
+        if not error["line"] > at:
+            raise AssertionError("line %r is none of the new entry's" % error["line"])
+        contains(error["text"], what)
+        equal(read(node, "destinations.conf"), before)
+        equal(control(node, "keep.test")["max_connections"], "7")
+        node.ctl("clearchanges")
+
+    node.ctl("destconfig", "new", "a.test", "tls=none", "mta_sts=on")
+    refused("mta_sts")
+    node.ctl("destconfig", "new", "a.test", "bounce_profile=nowhere")
+    refused("nowhere")
+    # an unknown key is refused when it is typed; by hand, at the reload
+    contains(node.ctl("destconfig", "new", "a.test", "tsl=none", want=2)["error"]["text"], "did you mean 'tls'")
+    with open(os.path.join(node.etc, "destinations.conf"), "a") as f:
+        f.write("[b.test]\ntsl = none\n")
+    node.ctl("reload", want=1)
+    node.wait_log(r"destinations.conf:%d: error: .*tsl" % (at + 2))
+    equal(control(node, "keep.test")["max_connections"], "7")
+
+
 if __name__ == "__main__":
     main()
