@@ -733,6 +733,8 @@ static const struct route routes[] = {
 	{ "POST",   "/v1/resume",     LOOK, post_resume,    { NULL } },
 	{ "POST",   "/v1/hold",       LOOK, post_hold,      { NULL } },
 	{ "POST",   "/v1/unhold",     LOOK, post_unhold,    { NULL } },
+	{ "POST",   "/v1/deleterecipients", LOOK, operate_delete, { NULL } },
+	{ "POST",   "/v1/bouncerecipients", LOOK, operate_bounce, { NULL } },
 	{ "POST",   "/v1/reload",     LOOK, post_reload,    { NULL } },
 	{ "POST",   "/v1/drain",      LOOK, post_drain,     { NULL } },
 	{ "POST",   "/v1/dnsflush",   LOOK, post_dnsflush,  { NULL } },

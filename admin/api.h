@@ -37,6 +37,8 @@ json_t *api_want_body(struct work *w, const char *const *known);
 /* operate.c: more than one recipient, or the text of a message. */
 void operate_oldest(struct work *w);
 void operate_body(struct work *w);
+void operate_delete(struct work *w);
+void operate_bounce(struct work *w);
 
 /* config.c: settings that are staged, committed, rolled back. */
 void config_get(struct work *w);

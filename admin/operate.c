@@ -42,3 +42,74 @@ operate_body(struct work *w)
 	else
 		ask_queue(w, &call);
 }
+
+/* One of host, from and all, and its value; borrows from doc and w. */
+static bool
+want_selector(struct work *w, json_t *doc, struct adm_call *call)
+{
+	static const char *const words[] = { "host", "from", "all" };
+	const json_t *value = NULL, *v;
+	const char *text = "";
+	size_t i, n = 0;
+
+	for (i = 0; i < sizeof(words) / sizeof(words[0]); i++) {
+		v = json_object_get(doc, words[i]);
+		if (v == NULL)
+			continue;
+		n++;
+		value = v;
+		call->args[0] = words[i];
+	}
+	if (n == 1 && strcmp(call->args[0], "all") == 0 && json_is_true(value))
+		return true;
+	if (n == 1 && strcmp(call->args[0], "all") != 0)
+		text = json_string_value(value);
+	if (n != 1 || text == NULL || *text == '\0')
+		return api_bad(w,
+		    "one of {\"host\": DOMAIN}, {\"from\": ADDRESS} and "
+		    "{\"all\": true}");
+	if (*call->args[0] == 'h') {
+		if (addr_domain_normalise(text, strlen(text), w->domain) < 0)
+			return api_bad(w, "this is no domain name");
+		call->args[1] = w->domain;
+	} else {
+		call->args[1] = strcmp(text, "<>") == 0 ? "" : text;
+	}
+	return api_fits(w, call->args[1]);
+}
+
+/* {selector, "dry_run": true}. */
+static void
+end_recipients(struct work *w, uint64_t how)
+{
+	static const char *const known[] = { "host", "from", "all", "dry_run",
+		NULL };
+	struct adm_call call = {
+		.op = ADM_ENDRECIPIENTS, .num = how, .args = { "", "", "", "" }
+	};
+	json_t *doc = api_want_body(w, known), *dry;
+	bool ok = true;
+
+	if (doc == NULL)
+		return;
+	dry = json_object_get(doc, "dry_run");
+	if (dry != NULL && !json_is_boolean(dry))
+		ok = api_bad(w, "dry_run is true or false");
+	if (json_is_true(dry))
+		call.num |= ADM_END_DRY_RUN;
+	if (ok && want_selector(w, doc, &call))
+		ask_queue(w, &call);
+	json_decref(doc);
+}
+
+void
+operate_delete(struct work *w)
+{
+	end_recipients(w, 0);
+}
+
+void
+operate_bounce(struct work *w)
+{
+	end_recipients(w, ADM_END_BOUNCE);
+}

@@ -124,6 +124,72 @@ cmd_unhold(struct ctl *ctl, const struct args *a)
 	    ctl, a, "POST", "/v1/unhold", "recipients due now");
 }
 
+/* {"host": D}, {"from": A} or {"all": true}; NULL: not one of them. */
+static json_t *
+selector_body(const struct args *a)
+{
+	const char *host = args_opt(a, "--host"), *from = args_opt(a, "--from");
+
+	if ((host != NULL) + (from != NULL) + (args_opt(a, "--all") != NULL) !=
+	    1)
+		return NULL;
+	return host != NULL ? json_pack("{s:s}", "host", host)
+	    : from != NULL  ? json_pack("{s:s}", "from", from)
+			    : json_pack("{s:b}", "all", 1);
+}
+
+static int
+end_recipients(struct ctl *ctl, const struct args *a, const char *path,
+    const char *done, const char *would)
+{
+	json_t *body = selector_body(a), *doc;
+	char *n, *of, *left;
+	bool dry = args_opt(a, "--dry-run") != NULL;
+	int code;
+
+	if (body == NULL) {
+		(void)fprintf(ctl->err,
+		    "posternctl: %s: one of --host D, --from A and --all, in "
+		    "UTF-8\n",
+		    a->cmd->name);
+		return CTL_USAGE;
+	}
+	if (dry)
+		(void)json_object_set_new(body, "dry_run", json_true());
+	code = ctl_ask_show(ctl, "POST", path, body, &doc);
+	if (doc == NULL)
+		return code;
+	n = show_count(json_object_get(doc, dry ? "recipients" : "changed"));
+	of = show_count(json_object_get(doc, "messages"));
+	(void)fprintf(ctl->out, "recipients %s: %s, of %s messages\n",
+	    dry ? would : done, n, of);
+	if (json_integer_value(json_object_get(doc, "in_flight")) > 0) {
+		left = show_count(json_object_get(doc, "in_flight"));
+		(void)fprintf(ctl->out,
+		    "left alone, since they are being delivered now: %s\n",
+		    left);
+		free(left);
+	}
+	free(n);
+	free(of);
+	json_decref(doc);
+	return CTL_DONE;
+}
+
+int
+cmd_deleterecipients(struct ctl *ctl, const struct args *a)
+{
+	return end_recipients(
+	    ctl, a, "/v1/deleterecipients", "removed", "that would be removed");
+}
+
+int
+cmd_bouncerecipients(struct ctl *ctl, const struct args *a)
+{
+	return end_recipients(
+	    ctl, a, "/v1/bouncerecipients", "bounced", "that would be bounced");
+}
+
 int
 cmd_reload(struct ctl *ctl, const struct args *a)
 {

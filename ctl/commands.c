@@ -28,6 +28,15 @@ static const struct opt recipients_opts[] = {
 	{ NULL, NULL, NULL },
 };
 
+static const struct opt end_opts[] = {
+	{ "--host", "D", "recipients at this domain" },
+	{ "--from", "A",
+	    "recipients of messages from this sender; <> for notices" },
+	{ "--all", NULL, "every recipient" },
+	{ "--dry-run", NULL, "only say how many there are" },
+	{ NULL, NULL, NULL },
+};
+
 static const struct opt deliver_opts[] = {
 	{ "--all", NULL, "every destination" },
 	{ NULL, NULL, NULL },
@@ -239,6 +248,21 @@ const struct command ctl_commands[] = {
 	    "Its recipients end as removed; nobody is told.",
 	    "  posternctl removemessage 72057594037927937\n", 1, 1, NULL,
 	    cmd_removemessage },
+	{ "deleterecipients", "", "delete recipients",
+	    "They end as removed; nobody is told. Held ones too; those that "
+	    "are\n"
+	    "being delivered at this moment are left alone and counted. In a "
+	    "large\n"
+	    "queue it goes on behind an answer that came too late.",
+	    "  posternctl deleterecipients --host example.com --dry-run\n"
+	    "  posternctl deleterecipients --from news@example.net\n",
+	    0, 0, end_opts, cmd_deleterecipients },
+	{ "bouncerecipients", "", "return recipients to their senders",
+	    "They fail with 5.0.0, and the sender gets a notice as his bounce\n"
+	    "profile has it. Otherwise as deleterecipients.",
+	    "  posternctl bouncerecipients --host example.com --dry-run\n"
+	    "  posternctl bouncerecipients --host example.com\n",
+	    0, 0, end_opts, cmd_bouncerecipients },
 	{ "dnsflush", "[NAME]", "forget DNS answers",
 	    "NAME, or everything, is asked for again when it is needed.",
 	    "  posternctl dnsflush example.com\n"

@@ -306,6 +306,7 @@ static admin_handler *const handlers[ADM_OP_COUNT] = {
 	[ADM_SHOWRECIPIENTS] = admin_showrecipients,
 	[ADM_SHOWMESSAGE] = admin_showmessage,
 	[ADM_WHY] = admin_why,
+	[ADM_ENDRECIPIENTS] = admin_end_recipients,
 	[ADM_OLDMESSAGE] = admin_oldmessage,
 	[ADM_BODY] = admin_body,
 	[ADM_REMOVEMESSAGE] = admin_message,

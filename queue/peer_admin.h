@@ -51,6 +51,8 @@ const char *admin_dest_state(const struct queue *q, const struct rec_dest *d);
 const char *admin_class(uint32_t cls);
 /* act (peer_admin_act.c) */
 admin_handler admin_message, admin_delivernow, admin_suspend;
+/* act on many (peer_admin_mass.c) */
+admin_handler admin_end_recipients;
 /* numbers (peer_admin.c) */
 admin_handler admin_metrics, admin_status;
 

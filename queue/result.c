@@ -171,7 +171,7 @@ item_done(struct queue *q, const struct op_item *it, int64_t now_s)
 
 /* What the job was keeping may go on. */
 static void
-origin_over(struct queue *q, const struct op_result *op)
+origin_over(struct queue *q, struct op_result *op)
 {
 	struct qdest *d;
 
@@ -179,6 +179,8 @@ origin_over(struct queue *q, const struct op_result *op)
 		return;
 	if (op->origin == RESULT_EXPIRE)
 		q->expire_job = false;
+	if (op->over != NULL)
+		op->over(op);
 	if (op->origin != RESULT_FAIL)
 		return;
 	d = qdest_find(q, op->dest_id);

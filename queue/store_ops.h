@@ -104,7 +104,14 @@ struct op_result {
 	struct op_item *items;
 	uint32_t n;
 	bool ret_notice; /* notices are due now */
-	enum { RESULT_WORKER, RESULT_EXPIRE, RESULT_FAIL } origin;
+	enum {
+		RESULT_WORKER,
+		RESULT_EXPIRE,
+		RESULT_FAIL,
+		RESULT_OPERATOR
+	} origin;
+	void (*over)(struct op_result *op); /* OPERATOR: written, or given up */
+	void *owner;
 	uint64_t dcid;
 	uint32_t tries; /* that failed for another reason than no room */
 	bool alone;	/* taken out of a larger one that would not go in */

@@ -315,7 +315,8 @@ static bool
 is_outdated(
     const struct ctx *c, const struct op_item *it, const struct rec_rcpt *rc)
 {
-	if (c->op->origin == RESULT_WORKER)
+	/* an operator's word holds for held ones too */
+	if (c->op->origin == RESULT_WORKER || c->op->origin == RESULT_OPERATOR)
 		return false;
 	return c->m.held ||
 	    (c->op->origin == RESULT_EXPIRE && rc->expires_s != it->due_s);

@@ -44,23 +44,27 @@ enum adm_op {
 	ADM_SUSPENDDEL,	    /* queue: arg0 domain or "" for all */
 	ADM_RESUMEDEL,	    /* queue: the same */
 	ADM_WHY,	    /* queue: num MID */
-	ADM_EXPLAIN,	 /* deliver: arg0 address or domain, arg1 sender, arg2
+	ADM_EXPLAIN,	   /* deliver: arg0 address or domain, arg1 sender, arg2
 			     * client address, arg3 facts to replace
 			     * ("NAME=VALUE" lines), num 1: connect too */
-	ADM_DNSFLUSH,	 /* resolver: arg0 name or "" */
-	ADM_RELOAD,	 /* supervisor */
-	ADM_DRAIN,	 /* supervisor: num deadline in ms */
-	ADM_STS_LIST,	 /* policyd: arg0 names behind this one, num limit */
-	ADM_STS_SHOW,	 /* policyd: arg0 domain */
-	ADM_STS_REFRESH, /* policyd: arg0 domain */
-	ADM_STS_CHECK,	 /* policyd, then deliver: arg0 domain */
-	ADM_TLSVERIFY,	 /* deliver: arg0 domain, arg1 host or "" */
-	ADM_CONFIG,	 /* supervisor: num verb | number << 8, arg0 kin, arg1
+	ADM_DNSFLUSH,	   /* resolver: arg0 name or "" */
+	ADM_RELOAD,	   /* supervisor */
+	ADM_DRAIN,	   /* supervisor: num deadline in ms */
+	ADM_STS_LIST,	   /* policyd: arg0 names behind this one, num limit */
+	ADM_STS_SHOW,	   /* policyd: arg0 domain */
+	ADM_STS_REFRESH,   /* policyd: arg0 domain */
+	ADM_STS_CHECK,	   /* policyd, then deliver: arg0 domain */
+	ADM_TLSVERIFY,	   /* deliver: arg0 domain, arg1 host or "" */
+	ADM_CONFIG,	   /* supervisor: num verb | number << 8, arg0 kin, arg1
 			  * entry or message, arg2 pairs, arg3 who */
-	ADM_OLDMESSAGE,	 /* queue */
-	ADM_BODY,	 /* queue: num MID, arg0 offset in decimal */
+	ADM_OLDMESSAGE,	   /* queue */
+	ADM_BODY,	   /* queue: num MID, arg0 offset in decimal */
+	ADM_ENDRECIPIENTS, /* queue: arg0, arg1 as SHOWRECIPIENTS, num ADM_END_ */
 	ADM_OP_COUNT
 };
+
+/* Of ADM_ENDRECIPIENTS: bounced, not removed; only counted. */
+enum { ADM_END_BOUNCE = 1, ADM_END_DRY_RUN = 2 };
 
 /*
  * Verbs of ADM_CONFIG. kin: "destconfig", "smtproutes", "altsrchost",
@@ -114,6 +118,8 @@ enum config_verb {
  *               there is none
  * BODY          {mid, size, offset, data: base64 of at most ADM_BODY_PIECE
  *               bytes}; fewer only at the end
+ * ENDRECIPIENTS {changed, recipients, messages, in_flight, dry_run}: ended, how
+ *               many were chosen, of how many messages, left alone
  * WHY           {mid, recipients: [{rid, address, state, reason, attempts,
  *               last_reply, next_attempt, expires}]}
  * EXPLAIN       control.md, "JSON that others rely on"

@@ -150,6 +150,13 @@ test_requests(void **state)
 		{ { "resumedel", "d" }, "POST /v1/resume {\"host\":\"d\"}" },
 		{ { "hold", "6" }, "POST /v1/hold {\"mid\":\"6\"}" },
 		{ { "unhold", "6" }, "POST /v1/unhold {\"mid\":\"6\"}" },
+		{ { "deleterecipients", "--host", "d", "--dry-run" },
+		    "POST /v1/deleterecipients "
+		    "{\"host\":\"d\",\"dry_run\":true}" },
+		{ { "bouncerecipients", "--from", "<>" },
+		    "POST /v1/bouncerecipients {\"from\":\"<>\"}" },
+		{ { "bouncerecipients", "--all" },
+		    "POST /v1/bouncerecipients {\"all\":true}" },
 		{ { "reload" }, "POST /v1/reload {}" },
 		{ { "drain" }, "POST /v1/drain {}" },
 		{ { "drain", "--deadline", "2m" },
@@ -227,6 +234,9 @@ static void
 test_wrong_calls(void **state)
 {
 	static const char *const rows[][6] = { { "why", "5x" },
+		{ "deleterecipients" }, { "deleterecipients", "--dry-run" },
+		{ "bouncerecipients", "--all", "--from", "a" },
+		{ "bouncerecipients", "--host", "\xff" },
 		{ "archivemessage", "5" }, { "archivemessage", "x", "f" },
 		{ "removemessage", "" }, { "hold", "999999999999999999999" },
 		{ "showrecipients" },

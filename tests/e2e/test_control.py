@@ -143,6 +143,32 @@ def suspend_and_resume(w, node):
 
 
 @test
+def delete_and_bounce(w, node):
+    """Many recipients at once: counted, removed, or returned with a notice to a sender elsewhere."""
+    w.back = w.mx("mx1.back.test")
+    w.domain("back.test", w.back)
+    w.commit()
+    mids = [node.submit("boss@back.test" if i < 3 else SENDER, "r%d@down.test" % i) for i in range(6)]
+    for mid in mids:
+        node.wait_log(r"Message %d to RID \[0\] pending till" % mid)
+    doc = node.ctl("bouncerecipients", "--from", "boss@BACK.test", "--dry-run")
+    equal(doc, {"changed": 0, "recipients": 3, "messages": 3, "in_flight": 0, "dry_run": True})
+    contains(node.ctl("deleterecipients", "--all", "--dry-run", raw=True), "would be removed: 6, of 6 messages")
+    doc = node.ctl("bouncerecipients", "--from", "boss@BACK.test")
+    equal((doc["changed"], doc["dry_run"]), (3, False))
+    poll(lambda: len(w.back.messages) == 3, 30, "three notices")
+    for m in w.back.messages:
+        contains(m.data.decode("latin-1"), "5.0.0")
+    left = {r["mid"] for r in node.ctl("showrecipients", "--host", "down.test")["recipients"]}
+    equal(left, set(mids[3:]))
+    contains(node.ctl("deleterecipients", "--host", "DOWN.test", raw=True), "removed: 3, of 3 messages")
+    node.wait_log(r"Removal of recipients \(host down.test\) by an operator done: 3 of 3 messages")
+    equal(node.ctl("showrecipients", "--all")["recipients"], [])
+    law = node.ctl("status")["conservation"]
+    equal((law["holds"], law["queued"]), (True, 0))
+
+
+@test
 def hold_and_unhold(w, node):
     node.ctl("suspenddel", "fine.test")
     mid = node.submit(SENDER, "h@fine.test")
