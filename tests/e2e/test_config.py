@@ -5,8 +5,9 @@ import signal
 import subprocess
 import time
 
-from harness import contains, equal, main, test
-from tests.world.base import find_program
+from harness import contains, equal, main, say, test
+from tests.world.base import find_program, poll
+from tests.world.postern import program
 
 
 def stamp(seconds):
@@ -242,6 +243,52 @@ def bad_commits_have_file_and_line(w):
     node.ctl("reload", want=1)
     node.wait_log(r"destinations.conf:%d: error: .*tsl" % (at + 2))
     equal(control(node, "keep.test")["max_connections"], "7")
+
+
+@test(timeout=180)
+def a_kill_during_a_commit(w):
+    """The node dies at different moments of a commit of two tables: the next start has the old set or the new one, in the
+    files and in force, and no mixture."""
+    node = w.postern(settings={"postern": {"drain_deadline": "1s"}},
+                     destinations={"keep.test": {"max_connections": 7}},
+                     routes={"keep.test": {"hosts": "relay.test"}}).start()
+    node.write = lambda: node  # the node's own files are what is looked at
+    table = os.path.join(os.path.dirname(node.etc), "table.txt")
+    with open(table, "w") as f:
+        f.writelines("[d%d.test]\nmax_host_concurrency = 5\n" % i for i in range(2000))
+    under_way, seen = 0, []
+    for i in range(8):
+        old = (read(node, "destinations.conf"), read(node, "routes.conf"))
+        node.ctl("destconfig", "import", table)
+        node.ctl("destconfig", "new", "run%d.test" % i, "max_connections=9")
+        node.ctl("smtproutes", "new", "run%d.test" % i, "hosts=relay%d.test" % i)
+        commit = subprocess.Popen([program("posternctl"), "-c", node.etc, "commit", "-m", "run", "--json"],
+                                  stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+        if i % 2 == 0:  # early: while it is read and checked
+            time.sleep(0.01 * i)
+        else:
+            journal_or_end(node, commit)
+            time.sleep(0.002 * i)
+        under_way += commit.poll() is None
+        node.kill_hard()
+        commit.wait(30)
+        node.start()
+        new = (read(node, "destinations.conf"), read(node, "routes.conf"))
+        done = "run%d.test" % i in new[0]
+        equal("run%d.test" % i in new[1], done, "both tables are of one set")
+        equal(control(node, "run%d.test" % i)["entry"], "run%d.test" % i if done else "DEFAULT", "in force")
+        if not done:
+            equal(new, old)
+        seen.append(done)
+        node.ctl("clearchanges")
+    assert under_way > 0, "no kill met a commit that was under way"
+    say("committed at the kill: %s; under way %d of 8" % (seen, under_way))
+
+
+def journal_or_end(node, commit):
+    """Until a commit writes beside the tables, or is over."""
+    names = set(os.listdir(node.etc))
+    poll(lambda: commit.poll() is not None or set(os.listdir(node.etc)) != names, 30, "the commit to begin", step=0.0005)
 
 
 if __name__ == "__main__":
