@@ -735,6 +735,8 @@ static const struct route routes[] = {
 	{ "POST",   "/v1/unhold",     LOOK, post_unhold,    { NULL } },
 	{ "POST",   "/v1/deleterecipients", LOOK, operate_delete, { NULL } },
 	{ "POST",   "/v1/bouncerecipients", LOOK, operate_bounce, { NULL } },
+	{ "POST",   "/v1/suspendlistener", LOOK, operate_suspend_listener, { NULL } },
+	{ "POST",   "/v1/resumelistener", LOOK, operate_resume_listener, { NULL } },
 	{ "POST",   "/v1/reload",     LOOK, post_reload,    { NULL } },
 	{ "POST",   "/v1/drain",      LOOK, post_drain,     { NULL } },
 	{ "POST",   "/v1/dnsflush",   LOOK, post_dnsflush,  { NULL } },

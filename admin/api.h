@@ -39,6 +39,8 @@ void operate_oldest(struct work *w);
 void operate_body(struct work *w);
 void operate_delete(struct work *w);
 void operate_bounce(struct work *w);
+void operate_suspend_listener(struct work *w);
+void operate_resume_listener(struct work *w);
 
 /* config.c: settings that are staged, committed, rolled back. */
 void config_get(struct work *w);

@@ -7,12 +7,12 @@
 #include <string.h>
 
 static void
-ask_queue(struct work *w, const struct adm_call *call)
+ask_owner(struct work *w, enum role role, const struct adm_call *call)
 {
 	if (!api_want_ask(w))
 		return;
 	/* walks over the whole queue take their time */
-	if (ask_one(w->ask, ROLE_QUEUE, 0, call, ASK_EXPLAIN_TIMEOUT_MS) < 0)
+	if (ask_one(w->ask, role, 0, call, ASK_EXPLAIN_TIMEOUT_MS) < 0)
 		http_error(w->req, 503, "admin", "out of memory");
 	else
 		api_go(w, api_pass);
@@ -24,7 +24,7 @@ operate_oldest(struct work *w)
 	const struct adm_call call = { .op = ADM_OLDMESSAGE,
 		.args = { "", "", "", "" } };
 
-	ask_queue(w, &call);
+	ask_owner(w, ROLE_QUEUE, &call);
 }
 
 void
@@ -40,7 +40,7 @@ operate_body(struct work *w)
 	else if (!api_parse_u64(call.args[0], INT64_MAX, &n))
 		(void)api_bad(w, "offset is a number of bytes");
 	else
-		ask_queue(w, &call);
+		ask_owner(w, ROLE_QUEUE, &call);
 }
 
 /* One of host, from and all, and its value; borrows from doc and w. */
@@ -98,7 +98,7 @@ end_recipients(struct work *w, uint64_t how)
 	if (json_is_true(dry))
 		call.num |= ADM_END_DRY_RUN;
 	if (ok && want_selector(w, doc, &call))
-		ask_queue(w, &call);
+		ask_owner(w, ROLE_QUEUE, &call);
 	json_decref(doc);
 }
 
@@ -112,4 +112,43 @@ void
 operate_bounce(struct work *w)
 {
 	end_recipients(w, ADM_END_BOUNCE);
+}
+
+/* {"name": listener} or {"all": true}. */
+static void
+on_listener(struct work *w, enum adm_op op)
+{
+	static const char *const known[] = { "name", "all", NULL };
+	struct adm_call call = { .op = op, .args = { "", "", "", "" } };
+	json_t *doc = api_want_body(w, known), *name, *all;
+	const char *text;
+
+	if (doc == NULL)
+		return;
+	name = json_object_get(doc, "name");
+	all = json_object_get(doc, "all");
+	text = json_string_value(name);
+	if (all == NULL && text != NULL && *text != '\0') {
+		call.args[0] = text;
+		if (api_fits(w, text))
+			ask_owner(w, ROLE_SUPERVISOR, &call);
+	} else if (name == NULL && json_is_true(all)) {
+		ask_owner(w, ROLE_SUPERVISOR, &call);
+	} else {
+		(void)api_bad(
+		    w, "one of {\"name\": LISTENER} and {\"all\": true}");
+	}
+	json_decref(doc);
+}
+
+void
+operate_suspend_listener(struct work *w)
+{
+	on_listener(w, ADM_SUSPENDLISTENER);
+}
+
+void
+operate_resume_listener(struct work *w)
+{
+	on_listener(w, ADM_RESUMELISTENER);
 }

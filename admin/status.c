@@ -259,17 +259,16 @@ alerts(const json_t *processes_list)
 	return list;
 }
 
-/* Destination controls with an end; the supervisor's list. */
+/* A list that one process, the supervisor, has in its status. */
 static json_t *
-exceptions(const json_t *processes_list)
+list_of(const json_t *processes_list, const char *name)
 {
 	const json_t *p;
 	json_t *found;
 	size_t i;
 
 	json_array_foreach(processes_list, i, p) {
-		found =
-		    json_object_get(json_object_get(p, "status"), "exceptions");
+		found = json_object_get(json_object_get(p, "status"), name);
 		if (json_is_array(found))
 			return json_incref(found);
 	}
@@ -361,7 +360,7 @@ status_finish(
 	struct metrics_set *s = gather(a, ask);
 	char now[32];
 	bool up;
-	json_t *doc, *list, *p, *alert_list, *exception_list;
+	json_t *doc, *list, *p, *alert_list, *exception_list, *suspended;
 	size_t i;
 
 	if (s == NULL) {
@@ -370,21 +369,23 @@ status_finish(
 	}
 	list = processes(a, ask, &up);
 	alert_list = alerts(list);
-	exception_list = exceptions(list);
+	exception_list = list_of(list, "exceptions");
+	suspended = list_of(list, "suspended_listeners");
 	if (json_array_size(alert_list) > 0)
 		up = false;
 	if (!detail)
 		json_array_foreach(list, i, p)
 			(void)json_object_del(p, "status");
 	doc = json_pack(
-	    "{s:s, s:s, s:s, s:I, s:s, s:o, s:o, s:o, s:o, s:o, s:o, s:o}",
+	    "{s:s, s:s, s:s, s:I, s:s, s:o, s:o, s:o, s:o, s:o, s:o, s:o, s:o}",
 	    "version", POSTERN_VERSION, "hostname", a->hostname, "time",
 	    clock_format_rfc3339(clock_now_ms(), now, sizeof(now)), "uptime_s",
 	    (json_int_t)((clock_mono_ms() - a->started_ms) / 1000), "status",
 	    up ? "ok" : "degraded", "alerts", alert_list, "exceptions",
-	    exception_list, "processes", list, "counters",
-	    values(s, METRIC_COUNTER), "gauges", values(s, METRIC_GAUGE),
-	    "rates_per_hour", rates(a), "conservation", conservation(s));
+	    exception_list, "suspended_listeners", suspended, "processes", list,
+	    "counters", values(s, METRIC_COUNTER), "gauges",
+	    values(s, METRIC_GAUGE), "rates_per_hour", rates(a), "conservation",
+	    conservation(s));
 	metrics_set_free(s);
 	reply_json(req, 200, doc);
 }

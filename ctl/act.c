@@ -85,6 +85,32 @@ cmd_resumedel(struct ctl *ctl, const struct args *a)
 }
 
 static int
+act_on_listener(
+    struct ctl *ctl, const struct args *a, const char *path, const char *what)
+{
+	json_t *body = a->n_pos > 0 ? json_pack("{s:s}", "name", a->pos[0])
+				    : json_pack("{s:b}", "all", 1);
+
+	if (!body_ok(ctl, body))
+		return CTL_USAGE;
+	return act(ctl, "POST", path, body, what);
+}
+
+int
+cmd_suspendlistener(struct ctl *ctl, const struct args *a)
+{
+	return act_on_listener(
+	    ctl, a, "/v1/suspendlistener", "listeners suspended");
+}
+
+int
+cmd_resumelistener(struct ctl *ctl, const struct args *a)
+{
+	return act_on_listener(
+	    ctl, a, "/v1/resumelistener", "listeners resumed");
+}
+
+static int
 act_on_message(struct ctl *ctl, const struct args *a, const char *method,
     const char *path, const char *what)
 {

@@ -236,6 +236,20 @@ const struct command ctl_commands[] = {
 	    "  posternctl resumedel example.com\n"
 	    "  posternctl resumedel\n",
 	    0, 1, NULL, cmd_resumedel },
+	{ "suspendlistener", "[NAME]", "take no mail from new clients",
+	    "New clients of a [listener NAME], or of every one, get 421; who "
+	    "is\n"
+	    "connected goes on. Lasts until resumelistener or the end of the "
+	    "node,\n"
+	    "also over a reload. status tells it.",
+	    "  posternctl suspendlistener internal\n"
+	    "  posternctl suspendlistener\n",
+	    0, 1, NULL, cmd_suspendlistener },
+	{ "resumelistener", "[NAME]", "take mail again",
+	    "Takes back suspendlistener for NAME, or for every listener.",
+	    "  posternctl resumelistener internal\n"
+	    "  posternctl resumelistener\n",
+	    0, 1, NULL, cmd_resumelistener },
 	{ "hold", "MID", "keep one message back",
 	    "The message stays in the queue and is not attempted until "
 	    "unhold;\n"

@@ -96,6 +96,8 @@ int cmd_showmessage(struct ctl *ctl, const struct args *a);
 int cmd_oldmessage(struct ctl *ctl, const struct args *a);
 int cmd_deleterecipients(struct ctl *ctl, const struct args *a);
 int cmd_bouncerecipients(struct ctl *ctl, const struct args *a);
+int cmd_suspendlistener(struct ctl *ctl, const struct args *a);
+int cmd_resumelistener(struct ctl *ctl, const struct args *a);
 int cmd_archivemessage(struct ctl *ctl, const struct args *a);
 int cmd_why(struct ctl *ctl, const struct args *a);
 int cmd_explain(struct ctl *ctl, const struct args *a);

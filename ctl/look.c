@@ -243,6 +243,21 @@ show_exceptions(FILE *out, const json_t *doc)
 	}
 }
 
+/* Whose clients get 421 by an operator's word. */
+static void
+show_suspended(FILE *out, const json_t *doc)
+{
+	const json_t *p;
+	size_t i;
+
+	json_array_foreach(json_object_get(doc, "suspended_listeners"), i, p) {
+		char *name = show_value(p);
+
+		(void)fprintf(out, "listener %s is suspended\n", name);
+		free(name);
+	}
+}
+
 static void
 show_processes(FILE *out, const json_t *doc)
 {
@@ -321,6 +336,7 @@ cmd_status(struct ctl *ctl, const struct args *a)
 		show_fields(ctl->out, doc, head, N(head));
 		show_alerts(ctl->out, doc);
 		show_exceptions(ctl->out, doc);
+		show_suspended(ctl->out, doc);
 		show_processes(ctl->out, doc);
 		show_counters(ctl->out, doc, detail);
 		if (detail) {

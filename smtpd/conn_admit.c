@@ -254,6 +254,10 @@ conn_accept(struct acceptor *a, int fd, const struct sockaddr *sa)
 
 	if (c == NULL)
 		return;
+	if (a->from->suspended) {
+		conn_refuse(c, "Service not available, try again later");
+		return;
+	}
 	l = c->site->l;
 	switch (limits_take(&a->d->limits, a->number, &c->peer.sa,
 	    l->max_connections, l->max_connections_per_client, &c->limit)) {

@@ -167,6 +167,7 @@ add(struct smtpd *d, struct child_listener *cl)
 	int r;
 
 	a->d = d;
+	a->from = cl;
 	a->fd = cl->fd;
 	(void)snprintf(a->name, sizeof(a->name), "%s", cl->name);
 	(void)snprintf(a->address, sizeof(a->address), "%s", cl->address);

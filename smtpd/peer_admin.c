@@ -129,6 +129,7 @@ put_status(const struct smtpd *d, struct buf *doc)
 		json_put_obj(&j, NULL);
 		json_put_str(&j, "name", a->name);
 		json_put_str(&j, "address", a->address);
+		json_put_bool(&j, "suspended", a->from->suspended);
 		json_put_uint(
 		    &j, "connections", d->limits.by_listener[a->number]);
 		json_put_end_obj(&j);

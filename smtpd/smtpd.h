@@ -145,6 +145,7 @@ void site_unref(struct site *site); /* NULL is fine */
 
 struct acceptor {
 	struct smtpd *d;
+	const struct child_listener *from; /* suspended or not */
 	uv_poll_t poll;
 	uint16_t number; /* of the listener, for limits */
 	int fd;

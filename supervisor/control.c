@@ -205,6 +205,7 @@ status_json(const struct node *n, struct json *j)
 	}
 	json_put_end_arr(j);
 	exceptions_json(n, j);
+	suspend_json(n, j);
 	json_put_end_obj(j);
 }
 
@@ -302,6 +303,28 @@ answer_reload(struct process *p, uint64_t req_id)
 }
 
 static int
+answer_suspend(struct process *p, uint64_t req_id, const struct adm_call *m)
+{
+	int n =
+	    suspend_listener(p->node, m->args[0], m->op == ADM_SUSPENDLISTENER);
+	struct json j;
+	struct buf doc;
+	int r;
+
+	if (n < 0)
+		return adm_refuse(
+		    &p->adm, req_id, 404, "there is no such listener");
+	buf_init(&doc, REPLY_MAX);
+	json_init(&j, &doc);
+	json_put_obj(&j, NULL);
+	json_put_int(&j, "changed", n);
+	json_put_end_obj(&j);
+	r = adm_reply(&p->adm, req_id, &doc);
+	buf_done(&doc);
+	return r;
+}
+
+static int
 on_adm_call(void *peer, struct ipc_msg *m, struct ipc_rd *rd)
 {
 	struct process *p = peer;
@@ -318,6 +341,9 @@ on_adm_call(void *peer, struct ipc_msg *m, struct ipc_rd *rd)
 		return answer_reload(p, m->req_id);
 	case ADM_CONFIG:
 		return answer_config(p, m->req_id, &msg);
+	case ADM_SUSPENDLISTENER:
+	case ADM_RESUMELISTENER:
+		return answer_suspend(p, m->req_id, &msg);
 	case ADM_DRAIN:
 		(void)adm_refuse(&p->adm, m->req_id, 0, "");
 		ipc_chan_flush(p->chan);

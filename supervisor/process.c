@@ -359,6 +359,8 @@ process_start(struct process *p)
 	if (r == 0)
 		r = send_sockets(p);
 	if (r == 0)
+		r = suspend_tell_all(p);
+	if (r == 0)
 		r = send_dir(p);
 	if (r == 0)
 		r = connect_peers(p);

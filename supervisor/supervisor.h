@@ -55,6 +55,7 @@ struct node_socket {
 	enum role role;
 	char kind[16], name[256], address[256];
 	int fd;
+	bool suspended; /* by an operator, see suspend.c */
 };
 
 /* A directory below state_dir that belongs to one process. */
@@ -206,5 +207,15 @@ int setup_users(const char *conf_dir);
 /* User and group of a role; 0 when our own is kept. False: missing, said. */
 bool setup_find_user(
     const struct conf *conf, enum role role, uid_t *ret_uid, gid_t *ret_gid);
+
+/* ---- suspend.c: listeners whose clients get 421 ------------------------------------ */
+
+/* Which ones are, to a process that was just given its sockets. */
+int suspend_tell_all(struct process *p);
+/* name "": all. How many listeners were changed; -1 when there is none of that
+ * name. */
+int suspend_listener(struct node *n, const char *name, bool suspend);
+/* "suspended_listeners": their names. */
+void suspend_json(const struct node *n, struct json *j);
 
 #endif

@@ -196,6 +196,22 @@ on_listener(void *peer, struct ipc_msg *m, struct ipc_rd *rd)
 }
 
 static int
+on_suspend(void *peer, struct ipc_msg *m, struct ipc_rd *rd)
+{
+	struct child *c = peer;
+	struct ctl_suspend msg;
+	size_t i;
+
+	(void)m;
+	if (ctl_suspend_decode(rd, &msg) < 0)
+		return PE_PROTO;
+	for (i = 0; i < c->n_listeners; i++)
+		if (strcmp(c->listeners[i].name, msg.name) == 0)
+			c->listeners[i].suspended = msg.suspended;
+	return 0;
+}
+
+static int
 on_dir(void *peer, struct ipc_msg *m, struct ipc_rd *rd)
 {
 	struct child *c = peer;
@@ -435,6 +451,7 @@ static const struct ipc_rule rules[] = {
 	/* type              min  max            when     flags       handler */
 	{ CTL_CONFIG,        8,   8,             IPC_ANY, IPC_FD,     on_config },
 	{ CTL_LISTENER,      9,   8192,          IPC_ANY, IPC_FD,     on_listener },
+	{ CTL_SUSPEND,       3,   1024,          IPC_ANY, 0,          on_suspend },
 	{ CTL_DIR,           3,   8192,          IPC_ANY, IPC_FD,     on_dir },
 	{ CTL_PEER,          5,   5,             IPC_ANY, IPC_FD,     on_peer },
 	{ CTL_START,         15,  8192,          IPC_ANY, 0,          on_start },

@@ -27,6 +27,7 @@ struct child_listener {
 	char name[256];	   /* settings section */
 	char address[256]; /* "10.0.0.1:25" or a path */
 	int fd;
+	bool suspended; /* its clients are to be refused, for now */
 };
 
 struct child {

@@ -60,6 +60,8 @@ enum adm_op {
 	ADM_OLDMESSAGE,	   /* queue */
 	ADM_BODY,	   /* queue: num MID, arg0 offset in decimal */
 	ADM_ENDRECIPIENTS, /* queue: arg0, arg1 as SHOWRECIPIENTS, num ADM_END_ */
+	ADM_SUSPENDLISTENER, /* supervisor: arg0 name or "" for all */
+	ADM_RESUMELISTENER,
 	ADM_OP_COUNT
 };
 
@@ -123,6 +125,7 @@ enum config_verb {
  * WHY           {mid, recipients: [{rid, address, state, reason, attempts,
  *               last_reply, next_attempt, expires}]}
  * EXPLAIN       control.md, "JSON that others rely on"
+ * SUSPENDLISTENER, RESUMELISTENER {changed: how many listeners}, 404
  * REMOVEMESSAGE, HOLD, UNHOLD, DELIVERNOW, SUSPENDDEL, RESUMEDEL, DNSFLUSH
  *               {changed: how many recipients, destinations or cache entries}
  * RELOAD        {generation, warnings: [text]}; refused with 409 and the first

@@ -37,6 +37,21 @@ ctl_listener_decode(struct ipc_rd *r, struct ctl_listener *ret)
 }
 
 void
+ctl_suspend_encode(struct ipc_wr *w, const struct ctl_suspend *m)
+{
+	ipc_wr_u8(w, m->suspended);
+	ipc_wr_str(w, m->name);
+}
+
+int
+ctl_suspend_decode(struct ipc_rd *r, struct ctl_suspend *ret)
+{
+	ret->suspended = ipc_rd_enum(r, 1) != 0;
+	ret->name = ipc_rd_str(r, TEXT_NAME_MAX);
+	return ipc_rd_end(r);
+}
+
+void
 ctl_dir_encode(struct ipc_wr *w, const struct ctl_dir *m)
 {
 	ipc_wr_str(w, m->path);

@@ -36,6 +36,7 @@ enum {
 	CTL_RCPT_ASK,	 /* deliver: recipients for a connection */
 	CTL_RCPT_GRANT,	 /* supervisor: the reply, same request id */
 	CTL_RCPT_DONE,	 /* deliver: what became of them */
+	CTL_SUSPEND,	 /* supervisor -> smtpd: a listener, on or off */
 };
 
 /* supervisor -> child: settings. The first one before START, later ones are
@@ -55,6 +56,15 @@ struct ctl_listener {
 };
 void ctl_listener_encode(struct ipc_wr *w, const struct ctl_listener *m);
 int ctl_listener_decode(struct ipc_rd *r, struct ctl_listener *ret);
+
+/* To smtpd, after its LISTENERs and at any time later: the clients of this
+ * [listener NAME] get 421, or are taken again. */
+struct ctl_suspend {
+	bool suspended;
+	const char *name;
+};
+void ctl_suspend_encode(struct ipc_wr *w, const struct ctl_suspend *m);
+int ctl_suspend_decode(struct ipc_rd *r, struct ctl_suspend *ret);
 
 /* A directory of the child's own (queue: state_dir/queue). path is for opening
  * by name before the lock-down (LMDB) and for messages. */

@@ -4,10 +4,12 @@ import os
 import signal
 import urllib.error
 import urllib.request
+from contextlib import closing
 
 from harness import contains, equal, main, test
 from tests.world import On
 from tests.world.base import poll, scale
+from tests.world.client import Dialogue
 
 SENDER = "sender@client.test"
 
@@ -38,6 +40,12 @@ def waiting(node, rcpt="a@down.test"):
     mid = node.submit(SENDER, rcpt)
     node.wait_log(r"Message %d to RID \[0\] pending till" % mid)
     return mid
+
+
+def greeting(node):
+    """What the first line to a new client is."""
+    with closing(Dialogue(node.listeners["internal"]).sock) as sock:
+        return sock.makefile("r", encoding="latin-1").readline()
 
 
 def remove(node, mid):
@@ -166,6 +174,29 @@ def delete_and_bounce(w, node):
     equal(node.ctl("showrecipients", "--all")["recipients"], [])
     law = node.ctl("status")["conservation"]
     equal((law["holds"], law["queued"]), (True, 0))
+
+
+@test
+def suspended_listener(w, node):
+    """New clients get 421, over a reload and the death of smtpd; who is connected goes on."""
+    equal(node.ctl("suspendlistener", "nosuch", want=1)["error"]["code"], 404)
+    with node.client() as here:
+        equal(node.ctl("suspendlistener", "internal")["changed"], 1)
+        equal(node.ctl("suspendlistener", "internal")["changed"], 0)
+        poll(lambda: greeting(node).startswith("421 "), 30, "the intake process to know")
+        mid = here.send(SENDER, ["on@fine.test"])
+    node.wait_done(mid)
+    node.ctl("reload")
+    doc = node.ctl("status")
+    equal((doc["suspended_listeners"], doc["status"]), (["internal"], "ok"))
+    contains(node.ctl("status", raw=True), "listener internal is suspended")
+    node.kill("smtpd")
+    poll(lambda: node.ctl("status")["status"] == "ok", 30, "a new smtpd")
+    contains(greeting(node), "421 ")
+    equal(node.ctl("resumelistener")["changed"], 1)
+    equal(node.ctl("status")["suspended_listeners"], [])
+    poll(lambda: greeting(node).startswith("220 "), 30, "the intake process to know")
+    node.wait_done(node.submit(SENDER, "again@fine.test"))
 
 
 @test

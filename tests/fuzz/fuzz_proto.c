@@ -66,6 +66,7 @@ PAIR(ctl_connect_ask)
 PAIR(ctl_rcpt_ask)
 PAIR(ctl_rcpt_grant)
 PAIR(ctl_rcpt_done)
+PAIR(ctl_suspend)
 
 static int (*const pairs[])(struct ipc_rd *r, struct ipc_wr *w) = {
 	ctl_config_again,
@@ -107,6 +108,7 @@ static int (*const pairs[])(struct ipc_rd *r, struct ipc_wr *w) = {
 	ctl_rcpt_ask_again,
 	ctl_rcpt_grant_again,
 	ctl_rcpt_done_again,
+	ctl_suspend_again,
 };
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t len);
