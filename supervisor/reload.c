@@ -176,6 +176,7 @@ node_reload(struct node *n, size_t *ret_left)
 	struct conf *new = NULL;
 	int r;
 
+	staging_finish(n);
 	r = settings_load(n->conf_dir, &errs, &new);
 	say_errors(&errs, n->conf_dir);
 	conf_errors_done(&errs);

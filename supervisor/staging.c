@@ -247,13 +247,43 @@ take_up(struct node *n)
 	conf_tables_done(&rev.tables);
 }
 
+/* A revision that counts, but whose tables could not be replaced: a full disk. */
+static void
+finish(struct node *n, const struct conf_commit *c)
+{
+	struct staging *s = n->staging;
+	int r = conf_commit_finish(c);
+
+	if (r < 0)
+		log_warn("commit_unfinished",
+		    "a commit in %s is in force, but its tables could not be "
+		    "written, and edits of them by hand are not seen; it is "
+		    "tried again at reload, commit and start: %s",
+		    n->conf_dir, err_str(r));
+	else if (s->unfinished)
+		log_info("commit_finished",
+		    "the tables of the commit in %s are written now",
+		    n->conf_dir);
+	s->unfinished = r < 0;
+}
+
+void
+staging_finish(struct node *n)
+{
+	struct conf_commit c = { .history_fd = n->staging->history_fd };
+
+	c.dir_fd = open(n->conf_dir, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+	if (c.dir_fd < 0)
+		return; /* reading the settings tells it */
+	finish(n, &c);
+	(void)close(c.dir_fd);
+}
+
 int
 staging_open(struct node *n)
 {
-	struct conf_commit c = { .history_fd = -1 };
 	struct staging *s = calloc(1, sizeof(*s));
 	char path[4200];
-	int r;
 
 	if (s == NULL)
 		return EXIT_CODE_START;
@@ -266,20 +296,12 @@ staging_open(struct node *n)
 		return EXIT_CODE_START;
 	}
 	s->history_fd = open(path, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-	c.history_fd = s->history_fd;
-	c.dir_fd = open(n->conf_dir, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-	if (s->history_fd < 0 || c.dir_fd < 0) {
-		(void)fprintf(stderr, "postern: %s or %s: %s\n", path,
-		    n->conf_dir, strerror(errno));
+	if (s->history_fd < 0) {
+		(void)fprintf(
+		    stderr, "postern: %s: %s\n", path, strerror(errno));
 		return EXIT_CODE_START;
 	}
-	r = conf_commit_finish(&c);
-	(void)close(c.dir_fd);
-	if (r < 0)
-		log_warn("commit_unfinished",
-		    "a commit in %s could not be finished, and is tried again "
-		    "at the next start; it is in force: %s",
-		    n->conf_dir, err_str(r));
+	staging_finish(n);
 	if (uv_timer_init(uv_default_loop(), &s->timer) < 0)
 		return EXIT_CODE_START;
 	s->timer.data = n;
@@ -433,6 +455,7 @@ staging_commit(struct node *n, const struct conf_tables *t, const char *base,
 	log_info("committed",
 	    "settings committed: revision %" PRIu64 " by %s: %s", rev.number,
 	    who, message);
+	finish(n, &c);
 	left = node_take(n, conf);
 	conf = NULL; /* the node's now */
 	json_put_uint(j, "revision", rev.number);

@@ -16,6 +16,7 @@ struct node;
 
 struct staging {
 	int history_fd;
+	bool unfinished; /* the last commit's tables are still to be written */
 	uv_timer_t timer;
 	bool staged;		 /* the two below differ, or have */
 	struct conf_tables base; /* as read when editing began */

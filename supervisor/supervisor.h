@@ -189,6 +189,8 @@ struct buf;
  * an exit code for main(), after saying why on stderr. */
 int staging_open(struct node *n);
 void staging_close(struct node *n);
+/* Write the tables of a commit that could not be written when it was made. */
+void staging_finish(struct node *n);
 /* Do what admin asks. 0: the answer is in doc; else an HTTP-like code, and why. */
 int staging_call(struct node *n, const struct adm_call *m, struct buf *doc,
     char *why, size_t why_len);

@@ -412,9 +412,6 @@ conf_commit_write(const struct conf_commit *c, const struct conf_revision *rev)
 		(void)unlinkat(c->dir_fd, CONF_COMMIT_FILE, 0);
 		return r;
 	}
-	/* Promised from here on. What fails now is finished at the next start,
-	 * and until then readers take the tables from the revision. */
-	(void)conf_commit_finish(c);
 	return 0;
 }
 

@@ -71,10 +71,13 @@ struct conf_commit {
  */
 int conf_commit_possible(
     const struct conf_commit *c, char *why, size_t why_len);
-/* Make rev the set. 0: it is on disk. Else -errno, and the old set stays. */
+/* Make rev the set. 0: it is on disk, and readers take the tables from it until
+ * conf_commit_finish() has replaced them. Else -errno, and the old set stays. */
 int conf_commit_write(
     const struct conf_commit *c, const struct conf_revision *rev);
-/* Finish what a dead process left; 0 also when there is nothing. */
+/* Replace the tables by what conf_commit_write() has put there, now or in a
+ * process that died; 0 also when there is nothing. An error: the set still
+ * counts, and the next call tries again. */
 int conf_commit_finish(const struct conf_commit *c);
 
 /* Put a revision into the history without making it the set. */

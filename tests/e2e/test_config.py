@@ -188,6 +188,24 @@ def what_is_not_in_force_is_not_called_so(w):
 
 
 @test(timeout=120)
+def a_commit_whose_tables_cannot_be_written_is_told(w):
+    node = w.postern(destinations={"keep.test": {"max_connections": 7}}).start()
+    # as on a full disk: the revision is written, a table is not
+    os.mkdir(os.path.join(node.etc, "destinations.conf.new"))
+    node.ctl("destconfig", "edit", "keep.test", "max_connections=8")
+    equal(node.ctl("commit")["in_force"], True)
+    node.wait_log(r"is in force, but its tables could not be written")
+    equal(control(node, "keep.test")["max_connections"], "8")
+    equal("8" in read(node, "destinations.conf"), False)
+    os.rmdir(os.path.join(node.etc, "destinations.conf.new"))
+    node.ctl("reload")
+    node.wait_log(r"the tables of the commit in .* are written now")
+    contains(read(node, "destinations.conf"), "max_connections = 8")
+    equal(os.path.exists(os.path.join(node.etc, ".postern-commit")), False)
+    equal(control(node, "keep.test")["max_connections"], "8")
+
+
+@test(timeout=120)
 def what_a_change_would_do_to_waiting_mail(w):
     w.changing()
     node = w.postern(destinations={"a.test": {"tls": "preferred", "max_connections": 7}}).start()

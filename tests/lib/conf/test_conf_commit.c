@@ -112,6 +112,15 @@ on_step(void *arg, const char *what)
 		_exit(9);
 }
 
+/* Both steps, as the supervisor makes them. */
+static int
+commit(const struct conf_commit *c, const struct conf_revision *rev)
+{
+	int r = conf_commit_write(c, rev);
+
+	return r < 0 ? r : conf_commit_finish(c);
+}
+
 /* Commit in a child that dies at step n. True: it came to the end. */
 static bool
 commit_until(struct place *p, const struct conf_revision *rev, int n)
@@ -124,7 +133,7 @@ commit_until(struct place *p, const struct conf_revision *rev, int n)
 	if (pid == 0) {
 		p->c.on_step = on_step;
 		p->c.step_arg = &k;
-		_exit(conf_commit_write(&p->c, rev) == 0 ? 0 : 1);
+		_exit(commit(&p->c, rev) == 0 ? 0 : 1);
 	}
 	assert_int_equal(waitpid(pid, &status, 0), pid);
 	assert_true(WIFEXITED(status));
@@ -139,7 +148,7 @@ start_old(struct place *p)
 
 	place_open(p);
 	revision(&old, 1, "old");
-	assert_int_equal(conf_commit_write(&p->c, &old), 0);
+	assert_int_equal(commit(&p->c, &old), 0);
 	assert_true(says(p, "old"));
 	conf_tables_done(&old.tables);
 }
@@ -336,7 +345,7 @@ test_modes_and_refusals(void **state)
 	conf_tables_version(&t, v1);
 	conf_tables_done(&t);
 	revision(&rev, 1, "# w\n");
-	assert_int_equal(conf_commit_write(&p.c, &rev), 0);
+	assert_int_equal(commit(&p.c, &rev), 0);
 	assert_int_equal(fstatat(p.c.dir_fd, "destinations.conf", &st, 0), 0);
 	assert_int_equal(st.st_mode & 0777, 0640);
 	assert_string_not_equal(conf_tables_version(&rev.tables, v2), v1);
@@ -365,7 +374,7 @@ test_history(void **state)
 	place_open(&p);
 	for (i = 1; i <= CONF_REVISIONS + 5; i++) {
 		revision(&rev, i, i % 2 ? "odd" : "even");
-		assert_int_equal(conf_commit_write(&p.c, &rev), 0);
+		assert_int_equal(commit(&p.c, &rev), 0);
 		conf_tables_done(&rev.tables);
 	}
 	assert_int_equal(
