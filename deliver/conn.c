@@ -124,6 +124,7 @@ on_handle_closed(uv_handle_t *handle)
 	if (--c->handles > 0)
 		return;
 	session_free(c->session);
+	env_unref(c->env);
 	tls_link_free(c->link_tls);
 	buf_done(&c->wire);
 	explicit_bzero(c->secret, sizeof(c->secret));
@@ -229,7 +230,7 @@ note_interface(struct conn *c)
 static int
 start_session(struct conn *c)
 {
-	const struct env *env = c->plan->env;
+	struct env *env = c->plan->env;
 	const struct conf_route *route = c->plan->route;
 	struct session_conf sc = { .ehlo_name = c->plan->gateway->hostname,
 		.delivery = &env->session };
@@ -246,7 +247,10 @@ start_session(struct conn *c)
 		sc.auth_secret = c->secret;
 	}
 	c->session = session_new(&sc);
-	return c->session == NULL ? -ENOMEM : 0;
+	if (c->session == NULL)
+		return -ENOMEM;
+	c->env = env_ref(env);
+	return 0;
 }
 
 static void

@@ -398,6 +398,7 @@ struct conn {
 	uint16_t port;
 
 	struct session *session;
+	struct env *env; /* the session's settings: the plan may change */
 	struct tls_link *link_tls;
 	struct verdict_proof proof;
 	char dane[32];	       /* "3 1 1 depth 0": the record that matched */
