@@ -47,7 +47,7 @@ help_all(FILE *out)
 	    "\nLook at a running Postern node and steer it.\n\ncommands:\n",
 	    out);
 	for (i = 0; i < ctl_n_commands; i++)
-		(void)fprintf(out, "  %-16s %s\n", ctl_commands[i].name,
+		(void)fprintf(out, "  %-18s %s\n", ctl_commands[i].name,
 		    ctl_commands[i].summary);
 	(void)fputs("\noptions, before or after the command:\n"
 		    "  -c DIR           settings of the node (/etc/postern)\n"
