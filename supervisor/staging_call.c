@@ -327,9 +327,10 @@ import_text(struct call *c)
 	size_t len = buf_len(c->s->import.text);
 	const char *text =
 	    len > 0 ? (const char *)buf_data(c->s->import.text) : "";
-	struct conf_edit *want = NULL;
+	struct conf_edit *want = NULL, *next = NULL;
+	struct conf_edit **edit = &c->s->edit[c->kin->table];
 	struct conf_merged m;
-	char why[120] = "";
+	char why[300] = "";
 	int code, r;
 
 	/* the environment is for those who can write the files */
@@ -337,17 +338,19 @@ import_text(struct call *c)
 		return refuse(c, 400,
 		    "found '${', which only a file edited by hand may have");
 	r = conf_edit_new(c->kin->table, text, len, why, sizeof(why), &want);
-	if (r < 0)
-		return refuse(c, r == PE_SYNTAX ? 400 : 503, "%s",
-		    r == PE_SYNTAX ? why : err_str(r));
-	r = conf_edit_merge(c->s->edit[c->kin->table], want, &m);
+	/* half of it is no edit that anybody made: all of it, or what was */
+	if (r == 0)
+		r = conf_edit_dup(*edit, &next);
+	if (r == 0)
+		r = conf_edit_merge(next, want, &m, why, sizeof(why));
 	conf_edit_free(want);
 	if (r < 0) {
-		/* half of it is no edit that anybody made */
-		staging_forget(c->n);
-		return refuse(
-		    c, 503, "%s: nothing is staged any more", err_str(r));
+		conf_edit_free(next);
+		return refuse(c, r == PE_SYNTAX ? 400 : 503, "%s",
+		    r == PE_SYNTAX ? why : err_str(r));
 	}
+	conf_edit_free(*edit);
+	*edit = next;
 	code = done_begin(c, "");
 	json_put_uint(&c->j, "added", m.added);
 	json_put_uint(&c->j, "changed", m.changed);

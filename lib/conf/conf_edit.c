@@ -274,6 +274,24 @@ conf_edit_text(const struct conf_edit *e, struct buf *out)
 	return r;
 }
 
+int
+conf_edit_dup(const struct conf_edit *e, struct conf_edit **ret_edit)
+{
+	char why[160];
+	struct buf text;
+	int r;
+
+	buf_init(&text, CONF_EDIT_MAX);
+	r = conf_edit_text(e, &text);
+	if (r == 0)
+		r = buf_put(&text, "", 1);
+	if (r == 0)
+		r = conf_edit_new(e->table, (char *)buf_data(&text),
+		    buf_len(&text) - 1, why, sizeof(why), ret_edit);
+	buf_done(&text);
+	return r;
+}
+
 size_t
 conf_edit_count(const struct conf_edit *e)
 {

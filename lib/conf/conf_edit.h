@@ -63,14 +63,16 @@ int conf_edit_set(struct conf_edit *edit, const char *name, const char *key,
 /*
  * Make e's sections those of want: what is on both sides keeps its place and
  * its comments, and only keys that differ are written; what is new comes at the
- * end; the rest goes. Costs the sections of both, once. 0, PE_FULL, -ENOMEM;
- * after an error e is neither.
+ * end; the rest goes. Costs the sections of both, once. 0; PE_SYNTAX with a
+ * sentence in why; PE_FULL, -ENOMEM. After an error e is neither.
  */
 struct conf_merged {
 	size_t added, changed, removed, same;
 };
-int conf_edit_merge(
-    struct conf_edit *e, const struct conf_edit *want, struct conf_merged *ret);
+int conf_edit_merge(struct conf_edit *e, const struct conf_edit *want,
+    struct conf_merged *ret, char *why, size_t why_len);
+/* Another one that says the same. 0 or -errno. */
+int conf_edit_dup(const struct conf_edit *e, struct conf_edit **ret_edit);
 /* Make a section that is not there, with the text that it has in from. */
 int conf_edit_copy(
     struct conf_edit *e, const struct conf_edit *from, const char *name);

@@ -7,6 +7,7 @@
 #include "lib/conf/conf_edit.h"
 
 #include <errno.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -61,10 +62,10 @@ value_of(const struct keys *k, const char *key)
 
 static int
 write_keys(struct conf_edit *e, const char *name, const struct keys *have,
-    const struct keys *want, bool *ret_changed)
+    const struct keys *want, bool *ret_changed, char *why, size_t why_len)
 {
 	const char *old;
-	char why[160];
+	char text[160];
 	size_t i;
 	int r = 0;
 
@@ -74,7 +75,10 @@ write_keys(struct conf_edit *e, const char *name, const struct keys *have,
 			continue;
 		*ret_changed = true;
 		r = conf_edit_set(
-		    e, name, want->key[i], want->value[i], why, sizeof(why));
+		    e, name, want->key[i], want->value[i], text, sizeof(text));
+		if (r == PE_SYNTAX)
+			(void)snprintf(why, why_len, "[%s] %.64s: %s", name,
+			    want->key[i], text);
 	}
 	for (i = 0; r == 0 && i < have->n; i++) {
 		if (value_of(want, have->key[i]) != NULL)
@@ -88,7 +92,7 @@ write_keys(struct conf_edit *e, const char *name, const struct keys *have,
 /* One section that is on both sides. */
 static int
 merge_one(struct conf_edit *e, const struct conf_edit *want, size_t i,
-    struct conf_merged *m)
+    struct conf_merged *m, char *why, size_t why_len)
 {
 	const char *name = conf_edit_at(want, i);
 	struct keys a = { 0 }, b = { 0 };
@@ -103,7 +107,7 @@ merge_one(struct conf_edit *e, const struct conf_edit *want, size_t i,
 	if (r == 0)
 		r = b.r;
 	if (r == 0)
-		r = write_keys(e, name, &a, &b, &changed);
+		r = write_keys(e, name, &a, &b, &changed, why, why_len);
 	if (changed)
 		m->changed++;
 	else
@@ -114,8 +118,8 @@ merge_one(struct conf_edit *e, const struct conf_edit *want, size_t i,
 }
 
 int
-conf_edit_merge(
-    struct conf_edit *e, const struct conf_edit *want, struct conf_merged *ret)
+conf_edit_merge(struct conf_edit *e, const struct conf_edit *want,
+    struct conf_merged *ret, char *why, size_t why_len)
 {
 	struct conf_merged m = { 0 };
 	const char *name;
@@ -127,7 +131,7 @@ conf_edit_merge(
 		if (name == NULL)
 			continue;
 		if (conf_edit_find(e, name) >= 0) {
-			r = merge_one(e, want, i, &m);
+			r = merge_one(e, want, i, &m, why, why_len);
 		} else {
 			r = conf_edit_copy(e, want, name);
 			m.added++;

@@ -157,5 +157,18 @@ def our_tables_go_out_and_in(w):
     equal(node.ctl("explain", "a@b.test", want=None)["route"]["kind"], "usedns")
 
 
+@test(timeout=120)
+def an_import_that_is_refused_takes_no_edit_with_it(w):
+    node = w.postern(routes={"a.test": {"hosts": "relay1.test"}}).start()
+    node.ctl("bounceconfig", "new", "quick", "max_retries=3")
+    node.ctl("smtproutes", "new", "b.test", "hosts=relay2.test")
+    # what no edit may write, behind an entry that is fine
+    bad = "[late.test]\nhosts = USEDNS\n[a.test]\nhosts = USEDNS\n" + "k" * 65 + " = 1\n"
+    got = node.ctl("smtproutes", "import", put(node, "bad.txt", bad), want=2)
+    contains(got["error"]["text"], "a.test")
+    got = node.ctl("showchanges")
+    equal(sorted(c["entry"] for c in got["changes"]), ["b.test", "quick"])
+
+
 if __name__ == "__main__":
     main()

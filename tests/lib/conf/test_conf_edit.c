@@ -168,14 +168,15 @@ test_merge(void **state)
 	};
 	struct conf_edit *e, *with;
 	struct conf_merged m;
-	char *text;
+	char *text, why[200];
 	size_t i;
 
 	(void)state;
 	for (i = 0; i < sizeof(rows) / sizeof(rows[0]); i++) {
 		e = open_text(rows[i].in);
 		with = open_text(rows[i].want_in);
-		assert_int_equal(conf_edit_merge(e, with, &m), 0);
+		assert_int_equal(
+		    conf_edit_merge(e, with, &m, why, sizeof(why)), 0);
 		text = text_of(e);
 		assert_string_equal(text, rows[i].want);
 		assert_memory_equal(&m, &rows[i].m, sizeof(m));
@@ -187,10 +188,20 @@ test_merge(void **state)
 	e = open_text("[a.example]\nx = 1\n\n[b.example]\ny = 1\n");
 	with = open_text("[a.example]\nz = 2\n\n[b.example]\ny = 1\n");
 	assert_int_equal(conf_edit_remove(e, "a.example"), 0);
-	assert_int_equal(conf_edit_merge(e, with, &m), 0);
+	assert_int_equal(conf_edit_merge(e, with, &m, why, sizeof(why)), 0);
 	text = text_of(e);
 	assert_string_equal(text, "[a.example]\nz = 2\n\n[b.example]\ny = 1\n");
 	free(text);
+	conf_edit_free(e);
+	conf_edit_free(with);
+	/* what no edit may write is told with its place */
+	e = open_text("[a.example]\nx = 1\n");
+	with =
+	    open_text("[a.example]\nkkkkkkkkkkkkkkkkkkkkkkkkkkkkkkkkkkkkkkkkkk"
+		      "kkkkkkkkkkkkkkkkkkkkkkkkkkkkkkk = 2\n");
+	assert_int_equal(
+	    conf_edit_merge(e, with, &m, why, sizeof(why)), PE_SYNTAX);
+	assert_non_null(strstr(why, "[a.example] kkk"));
 	conf_edit_free(e);
 	conf_edit_free(with);
 }
