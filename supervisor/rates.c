@@ -42,6 +42,7 @@ struct lease {
 	TAILQ_ENTRY(lease) in_line;
 	uint64_t permit_id, req_id;
 	uint32_t holder, want, out, n;
+	uint64_t free; /* given while no limit held: no window knows of them */
 	bool waits;
 	struct rate *rates[RATES_KEYS_MAX];
 	bool shared[RATES_KEYS_MAX];
@@ -286,6 +287,24 @@ look_all(struct rates *r, int64_t now_ms)
 	}
 }
 
+/* New numbers of the windows that it has some of in hand. */
+static void
+renew_rates(struct lease *e, const struct rates_keys *keys, int64_t now_ms)
+{
+	uint32_t i, k;
+
+	for (i = 0; i < e->n; i++)
+		for (k = 0; k < keys->n; k++) {
+			if (strcmp(e->rates[i]->name, keys->keys[k].name) != 0)
+				continue;
+			set_minutes(e->rates[i],
+			    keys->keys[k].minutes > 0 ? keys->keys[k].minutes
+						      : 1,
+			    now_ms);
+			e->rates[i]->count = keys->keys[k].count;
+		}
+}
+
 /* Other windows, by other settings: what is out stays where it was taken. */
 static int
 name_rates(struct rates *r, struct lease *e, const struct rates_keys *keys,
@@ -293,8 +312,11 @@ name_rates(struct rates *r, struct lease *e, const struct rates_keys *keys,
 {
 	uint32_t i;
 
-	if (e->out > 0)
-		return 0; /* a question with some in hand: by the old ones */
+	if (e->out > 0) {
+		/* a question with some in hand: by the windows it has */
+		renew_rates(e, keys, now_ms);
+		return 0;
+	}
 	while (e->n > 0)
 		e->rates[--e->n]->leases--;
 	for (i = 0; i < keys->n; i++) {
@@ -343,14 +365,16 @@ rates_ask(struct rates *r, uint32_t holder, uint64_t permit_id, uint64_t req_id,
 
 	if (want == 0 || (e != NULL && e->waits))
 		return PE_PROTO;
-	if (keys->n == 0) {
-		/* by newer settings there is no limit */
-		r->on_answer(r->arg, holder, req_id, want, 0);
-		return 0;
-	}
 	sweep(r, now_ms);
 	if (e == NULL)
 		e = lease_new(r, holder, permit_id);
+	if (e != NULL && keys->n == 0) {
+		/* by newer settings, or since an exception ended, there is no
+		 * limit; the asker may not know yet */
+		e->free += want;
+		r->on_answer(r->arg, holder, req_id, want, 0);
+		return 0;
+	}
 	if (e == NULL || name_rates(r, e, keys, now_ms) < 0) {
 		r->on_answer(r->arg, holder, req_id, 0, RATES_LATER_MS);
 		return 0;
@@ -378,12 +402,17 @@ rates_done(struct rates *r, uint64_t permit_id, uint32_t used, uint32_t unused,
     int64_t now_ms)
 {
 	struct lease *e = lease_of(r, permit_id);
+	uint32_t free_used, free_unused;
 
-	if (e == NULL)
-		return 0; /* given when there was no limit */
-	if (used > e->out || unused > e->out - used)
+	if (e == NULL || (uint64_t)used + unused > e->out + e->free)
 		return PE_PROTO;
-	settle(e, used, unused, now_ms);
+	/* it does not say which they were: when in doubt the use counts */
+	free_unused = unused < e->free ? unused : (uint32_t)e->free;
+	e->free -= free_unused;
+	unused -= free_unused;
+	free_used = used > e->out - unused ? used - (e->out - unused) : 0;
+	e->free -= free_used;
+	settle(e, used - free_used, unused, now_ms);
 	look_all(r, now_ms);
 	return 0;
 }

@@ -123,6 +123,63 @@ test_other_settings(void **state)
 	rates_free(r);
 }
 
+/* Settings may change, and exceptions end, under a connection that goes on
+ * asking: by both sides' books it may use what it was given. */
+static void
+test_limit_ends(void **state)
+{
+	static const struct rates_keys none = { .n = 0 };
+	struct rates *r = fresh();
+	struct rates_use u;
+	int64_t t = 1000000;
+
+	(void)state;
+	assert_int_equal(rates_ask(r, 1, 7, 1, 10, &ten, t), 0);
+	assert_int_equal(rates_ask(r, 1, 7, 2, 100, &none, t), 0);
+	assert_int_equal(got_n, 100);
+	/* what came without a limit is no part of what it holds under one */
+	assert_int_equal(rates_done(r, 7, 0, 50, t), 0);
+	rates_look(r, "domain:a", t, &u);
+	assert_int_equal(u.out, 10);
+	assert_int_equal(rates_done(r, 7, 10, 0, t), 0);
+	assert_int_equal(rates_done(r, 7, 50, 0, t), 0);
+	rates_look(r, "domain:a", t, &u);
+	assert_int_equal(u.out, 0);
+	assert_int_equal(u.used, 10);
+	assert_int_equal(rates_done(r, 7, 1, 0, t), PE_PROTO);
+	/* and the other way: the limit comes when some are on their way */
+	assert_int_equal(rates_ask(r, 1, 8, 3, 20, &none, t), 0);
+	t += 200000;
+	assert_int_equal(rates_ask(r, 1, 8, 4, 3, &ten, t), 0);
+	assert_int_equal(got_n, 3);
+	assert_int_equal(rates_done(r, 8, 20, 0, t), 0);
+	assert_int_equal(rates_done(r, 8, 3, 0, t), 0);
+	rates_free(r);
+}
+
+/* One that always has some in hand is held to the new numbers too. */
+static void
+test_new_numbers_in_hand(void **state)
+{
+	static const struct rates_keys more = { 1,
+		{ { "domain:a", 15, 2, false } } };
+	static const struct rates_keys less = { 1,
+		{ { "domain:a", 12, 2, false } } };
+	struct rates *r = fresh();
+	int64_t t = 1000000;
+
+	(void)state;
+	assert_int_equal(rates_ask(r, 1, 7, 1, 10, &ten, t), 0);
+	assert_int_equal(rates_done(r, 7, 5, 0, t), 0);
+	assert_int_equal(rates_ask(r, 1, 7, 2, 1, &more, t + 1000), 0);
+	assert_int_equal(got_req, 2);
+	assert_int_equal(got_n, 1);
+	assert_int_equal(rates_ask(r, 1, 7, 3, 10, &less, t + 1000), 0);
+	assert_int_equal(got_req, 3);
+	assert_int_equal(got_n, 1);
+	rates_free(r);
+}
+
 /* Windows go when nothing in them counts. */
 static void
 test_forgets(void **state)
@@ -265,6 +322,8 @@ main(void)
 		cmocka_unit_test(test_window),
 		cmocka_unit_test(test_others_hold),
 		cmocka_unit_test(test_other_settings),
+		cmocka_unit_test(test_limit_ends),
+		cmocka_unit_test(test_new_numbers_in_hand),
 		cmocka_unit_test(test_forgets),
 		cmocka_unit_test(test_anything),
 	};
