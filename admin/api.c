@@ -697,6 +697,17 @@ get_check(struct work *w)
 }
 
 static void
+get_dane_check(struct work *w)
+{
+	const struct adm_call call = { .op = ADM_DANE_CHECK,
+		.args = { w->domain } };
+
+	if (want_domain(w, w->param) && api_want_ask(w) &&
+	    ask_deliver(w, &call))
+		api_go(w, finish_check);
+}
+
+static void
 get_tlsverify(struct work *w)
 {
 	const char *host = http_arg(w->req, "host");
@@ -742,6 +753,7 @@ static const struct route routes[] = {
 	{ "POST",   "/v1/dnsflush",   LOOK, post_dnsflush,  { NULL } },
 	{ "GET",    "/v1/sts",        LOOK, get_policies,   { "after", "limit", NULL } },
 	{ "GET",    "/v1/sts/*",      LOOK, get_policy,     { NULL } },
+	{ "GET",    "/v1/danecheck/*", LOOK, get_dane_check, { NULL } },
 	{ "GET",    "/v1/stscheck/*", LOOK, get_check,      { NULL } },
 	{ "GET",    "/v1/tlsverify/*", LOOK, get_tlsverify, { "host", NULL } },
 	{ "POST",   "/v1/stsrefresh", LOOK, post_policy_refresh, { NULL } },

@@ -2,7 +2,8 @@
  * views.c - answers of several processes about one thing, side by side.
  *
  * Called by api.c. hoststatus: queue's part, each worker's, and the stored
- * policy. sts check: the steps of policyd and of deliver. explain: the
+ * policy. sts check: the steps of policyd and of deliver, dane check those of
+ * deliver alone. explain: the
  * worker's verdict, with the state of the destination from queue.
  */
 #include "admin/admin.h"

@@ -405,6 +405,15 @@ const struct command ctl_commands[] = {
 	    "  posternctl tlsverify example.com\n"
 	    "  posternctl tlsverify example.com mx1.example.com --json\n",
 	    1, 2, NULL, cmd_tlsverify },
+	{ "dane check", "DOMAIN", "the whole diagnosis of DANE",
+	    "Is DANE used here? Are the MX records signed? For each MX host: "
+	    "TLSA\nrecords, the connection, STARTTLS, and does the certificate "
+	    "match? Each step\nis ok, warning or error, with what to do. "
+	    "Connects to the MX hosts, in the\nway of a delivery; sends no "
+	    "mail. Exit status 0 all is well, 1 a warning or\nan error.",
+	    "  posternctl dane check example.com\n"
+	    "  posternctl dane check example.com --json\n",
+	    1, 1, NULL, cmd_dane_check },
 	{ "sts check", "DOMAIN", "the whole diagnosis of MTA-STS",
 	    "TXT record, policy host, its certificate, the policy, what is in "
 	    "force\n"

@@ -127,6 +127,7 @@ int cmd_dane_plan(struct ctl *ctl, const struct args *a);
 int cmd_sts_list(struct ctl *ctl, const struct args *a);
 int cmd_sts_show(struct ctl *ctl, const struct args *a);
 int cmd_sts_refresh(struct ctl *ctl, const struct args *a);
+int cmd_dane_check(struct ctl *ctl, const struct args *a);
 int cmd_sts_check(struct ctl *ctl, const struct args *a);
 int cmd_tlsverify(struct ctl *ctl, const struct args *a);
 

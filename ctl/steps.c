@@ -1,6 +1,6 @@
 /*
- * steps.c - sts check and tlsverify: what was looked at, how it stands, and
- * what to do. Prints documents of the node; judges nothing itself.
+ * steps.c - sts check, dane check and tlsverify: what was looked at, how it
+ * stands, and what to do. Prints documents of the node; judges nothing itself.
  */
 #include "ctl/ctl.h"
 #include "ctl/show.h"
@@ -45,14 +45,15 @@ show_steps(FILE *out, int indent, const json_t *steps)
 	}
 }
 
-int
-cmd_sts_check(struct ctl *ctl, const struct args *a)
+/* resource: "stscheck" or "danecheck". */
+static int
+check(struct ctl *ctl, const struct args *a, const char *resource)
 {
 	char path[2048], *esc = ctl_escape(a->pos[0]);
 	json_t *doc;
 	int code;
 
-	(void)snprintf(path, sizeof(path), "/v1/stscheck/%.1000s", esc);
+	(void)snprintf(path, sizeof(path), "/v1/%s/%.1000s", resource, esc);
 	free(esc);
 	code = ctl_ask(ctl, "GET", path, NULL, &doc);
 	if (code != CTL_DONE)
@@ -70,6 +71,18 @@ cmd_sts_check(struct ctl *ctl, const struct args *a)
 	}
 	json_decref(doc);
 	return code;
+}
+
+int
+cmd_sts_check(struct ctl *ctl, const struct args *a)
+{
+	return check(ctl, a, "stscheck");
+}
+
+int
+cmd_dane_check(struct ctl *ctl, const struct args *a)
+{
+	return check(ctl, a, "danecheck");
 }
 
 /* ---- tlsverify ------------------------------------------------------------------------- */

@@ -1,6 +1,6 @@
 /*
  * inquiry.c - what an operator asks about a domain: explain, tlsverify, and our
- * part of sts check.
+ * part of sts check, and dane check.
  *
  * Called by peer_admin.c. Each inquiry gathers facts as a delivery would,
  * perhaps connects to the hosts (probe.c), and answers within INQUIRY_MS.
@@ -152,9 +152,12 @@ answer(struct inquiry *q, const struct probe_host *hosts, size_t n)
 	}
 	if (q->op == ADM_TLSVERIFY)
 		put_hosts(&j, q, "hosts", hosts, n);
-	if (q->op == ADM_STS_CHECK) {
+	if (q->op == ADM_STS_CHECK || q->op == ADM_DANE_CHECK) {
 		json_put_arr(&j, "steps");
-		inquiry_put_check(&j, q->plan, hosts, n);
+		if (q->op == ADM_STS_CHECK)
+			inquiry_put_check(&j, q->plan, hosts, n);
+		else
+			inquiry_put_dane_check(&j, q->plan, hosts, n);
 		json_put_end_arr(&j);
 	}
 	json_put_end_obj(&j);

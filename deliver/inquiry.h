@@ -21,6 +21,13 @@ void inquiry_put_host(
 void inquiry_put_check(struct json *j, const struct plan *p,
     const struct probe_host *hosts, size_t n);
 
+/* Steps of one connection: it, and STARTTLS. Into the array that is open. */
+void inquiry_put_connection(struct json *j, const struct probe_host *ph);
+
+/* inquiry_dane.c: the steps of dane check, as above. */
+void inquiry_put_dane_check(struct json *j, const struct plan *p,
+    const struct probe_host *hosts, size_t n);
+
 const char *inquiry_mode_word(enum facts_sts_mode mode);
 
 /*

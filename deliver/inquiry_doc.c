@@ -246,13 +246,19 @@ put_certificate(struct json *j, const struct probe_host *ph)
 		    "trusted, and names %s", host);
 }
 
+void
+inquiry_put_connection(struct json *j, const struct probe_host *ph)
+{
+	put_connect(j, ph);
+	put_starttls(j, ph);
+}
+
 static void
 put_steps(struct json *j, const struct probe_host *ph)
 {
 	if (!ph->vh->attempt)
 		return;
-	put_connect(j, ph);
-	put_starttls(j, ph);
+	inquiry_put_connection(j, ph);
 	put_certificate(j, ph);
 }
 

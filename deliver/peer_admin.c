@@ -253,6 +253,7 @@ on_call(void *peer, struct ipc_msg *m, struct ipc_rd *rd)
 		{ ADM_EXPLAIN, inquiry_call },
 		{ ADM_TLSVERIFY, inquiry_call },
 		{ ADM_STS_CHECK, inquiry_call },
+		{ ADM_DANE_CHECK, inquiry_call },
 	};
 	struct admin_peer *p = peer;
 	struct adm_call msg;

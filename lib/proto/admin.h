@@ -54,6 +54,7 @@ enum adm_op {
 	ADM_STS_SHOW,	   /* policyd: arg0 domain */
 	ADM_STS_REFRESH,   /* policyd: arg0 domain */
 	ADM_STS_CHECK,	   /* policyd, then deliver: arg0 domain */
+	ADM_DANE_CHECK,	   /* deliver: arg0 domain */
 	ADM_TLSVERIFY,	   /* deliver: arg0 domain, arg1 host or "" */
 	ADM_CONFIG,	   /* supervisor: num verb | number << 8, arg0 kin, arg1
 			  * entry or message, arg2 pairs, arg3 who */
@@ -142,6 +143,7 @@ enum config_verb {
  *               reason, mode, max_age_s, mx} or null, stored: {…} or null,
  *               steps}; deliver: {domain, sts (as in EXPLAIN), steps}; steps
  *               are those of lib/proto/diag.h, answered within 20 and 25 s
+ * DANE_CHECK    {domain, gateway, outcome, reason, text, steps} within 25 s
  * TLSVERIFY     {domain, gateway, sts, outcome, reason, text, hosts: [{host,
  *               address, port, verdict, result, reason, text, rule,
  *               level_wanted, level_proven, protocol, cipher, names_wanted,
