@@ -28,7 +28,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
-enum { SAVE_MS = 500 };
+enum { SAVE_MS = 500, LISTED_MS = 5000 };
 
 static const struct staging_kin kins[] = {
 	{ "destconfig", CONF_T_DESTINATIONS, "" },
@@ -187,9 +187,22 @@ save(struct node *n)
 }
 
 static void
-on_save(uv_timer_t *timer)
+on_time(uv_timer_t *timer)
 {
-	save(timer->data);
+	struct node *n = timer->data;
+
+	if (n->staging->staged)
+		save(n);
+	else
+		staging_drop(n->staging);
+}
+
+/* A page of what nobody edits was told: the next ones are of the same set, and
+ * do not read it again. */
+void
+staging_listed(struct node *n)
+{
+	(void)uv_timer_start(&n->staging->timer, on_time, LISTED_MS, 0);
 }
 
 /* Something changed: noted, and saved a moment later (an import is many). */
@@ -204,7 +217,7 @@ staging_touched(struct node *n, const char *who)
 		(void)snprintf(s->others, sizeof(s->others), "%s", who);
 	s->staged = true;
 	if (!uv_is_active((uv_handle_t *)&s->timer))
-		(void)uv_timer_start(&s->timer, on_save, SAVE_MS, 0);
+		(void)uv_timer_start(&s->timer, on_time, SAVE_MS, 0);
 }
 
 void

@@ -47,6 +47,7 @@ void staging_import_drop(struct staging *s);
 int staging_begin(struct node *n, char *why, size_t len);
 int staging_tables(const struct staging *s, struct conf_tables *ret);
 void staging_touched(struct node *n, const char *who);
+void staging_listed(struct node *n);
 void staging_forget(struct node *n);
 struct conf;
 struct conf *staging_check(

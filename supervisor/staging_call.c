@@ -37,6 +37,7 @@ struct call {
 	char name[CONF_EDIT_NAME]; /* of the section */
 	struct buf *doc;
 	struct json j;
+	bool more; /* the list goes on: the caller comes again */
 	char *why;
 	size_t why_len;
 };
@@ -134,7 +135,8 @@ do_list(struct call *c)
 		n++;
 	}
 	json_put_end_arr(&c->j);
-	json_put_bool(&c->j, "truncated", i < conf_edit_count(e));
+	c->more = i < conf_edit_count(e);
+	json_put_bool(&c->j, "truncated", c->more);
 	json_put_end_obj(&c->j);
 	return 0;
 }
@@ -704,6 +706,9 @@ staging_call(struct node *n, const struct adm_call *m, struct buf *doc,
 		    &c, 400, "the supervisor does not know this call");
 	if (verbs[verb].kin && (c.kin = staging_kin(m->args[0])) == NULL)
 		return refuse(&c, 404, "there is no such table");
+	/* what nobody edits is read afresh, but for the next page of a list */
+	if (!c.s->staged && (verb != CONFIG_LIST || c.args[1][0] == '\0'))
+		staging_drop(c.s);
 	if (verbs[verb].tables)
 		code = staging_begin(n, why, why_len);
 	json_init(&c.j, doc);
@@ -711,8 +716,9 @@ staging_call(struct node *n, const struct adm_call *m, struct buf *doc,
 		code = verbs[verb].handler(&c);
 	if (code == 0 && c.j.err < 0)
 		code = refuse(&c, 503, "the answer is too long");
-	/* what nobody edits is read afresh next time */
-	if (!n->staging->staged)
-		staging_drop(n->staging);
+	if (!c.s->staged && c.more)
+		staging_listed(n);
+	else if (!c.s->staged)
+		staging_drop(c.s);
 	return code;
 }

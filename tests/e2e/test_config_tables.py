@@ -1,5 +1,8 @@
 """Whole tables in and out: the other gateway's destination table, and our own."""
+import http.client
+import json
 import os
+import socket
 import subprocess
 
 from harness import contains, equal, main, test
@@ -168,6 +171,39 @@ def an_import_that_is_refused_takes_no_edit_with_it(w):
     contains(got["error"]["text"], "a.test")
     got = node.ctl("showchanges")
     equal(sorted(c["entry"] for c in got["changes"]), ["b.test", "quick"])
+
+
+def get(node, path):
+    """The answer of the control socket, whose pages posternctl puts together."""
+    conn = http.client.HTTPConnection("localhost")
+    conn.sock = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+    conn.sock.connect(os.path.join(node.settings["postern"]["run_dir"], "control.sock"))
+    conn.request("GET", path)
+    doc = json.load(conn.getresponse())
+    conn.close()
+    return doc
+
+
+@test(timeout=120)
+def the_pages_of_a_list_are_of_one_set(w):
+    node = w.postern(routes={"%s.test" % c: {"hosts": "relay1.test"} for c in "abcd"}).start()
+    first = get(node, "/v1/config/smtproutes?limit=2")
+    equal(([e["name"] for e in first["entries"]], first["truncated"]), (["a.test", "b.test"], True))
+    with open(os.path.join(node.etc, "routes.conf"), "w") as f:
+        f.write("[x.test]\nhosts = relay9.test\n")
+    rest = get(node, "/v1/config/smtproutes?limit=9&after=b.test")
+    equal(([e["name"] for e in rest["entries"]], rest["truncated"]), (["c.test", "d.test"], False))
+    # whoever begins sees what is there
+    equal([e["name"] for e in get(node, "/v1/config/smtproutes")["entries"]], ["x.test"])
+    # an edit, too
+    with open(os.path.join(node.etc, "routes.conf"), "w") as f:
+        f.write("[x.test]\nhosts = relay9.test\n[y.test]\nhosts = relay9.test\n")
+    equal(get(node, "/v1/config/smtproutes?limit=1")["truncated"], True)
+    with open(os.path.join(node.etc, "routes.conf"), "a") as f:
+        f.write("[z.test]\nhosts = relay9.test\n")
+    node.ctl("smtproutes", "edit", "z.test", "hosts=relay8.test")
+    node.ctl("commit")
+    contains(node.ctl("smtproutes", "export", raw=True), "[z.test]\nhosts = relay8.test")
 
 
 if __name__ == "__main__":
