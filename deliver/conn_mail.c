@@ -337,19 +337,24 @@ conn_leave(struct conn *c)
 	}
 }
 
+/* The limits of its place as they are now. */
+static void
+take_limits(struct conn *c)
+{
+	c->max_messages = limits_messages(c->d->env->conf, c->plan->domain,
+	    conn_host(c)->host->name);
+	c->paced = pace_holds(c);
+}
+
 void
 conn_reload(struct conn *c)
 {
-	const struct conf *conf = c->d->env->conf;
-
 	/* before its first message it is not known to be good */
 	if (c->n_started == 0 || !plan_keeps(c->plan, c->d->env)) {
 		conn_leave(c);
 		return;
 	}
-	c->max_messages =
-	    limits_messages(conf, c->plan->domain, conn_host(c)->host->name);
-	c->paced = pace_holds(c);
+	take_limits(c);
 }
 
 /* Where the address stands among the host's; n_addrs when it does not. */
@@ -390,4 +395,5 @@ conn_adopt(struct conn *c, struct plan *plan)
 	c->plan = plan_ref(plan);
 	c->host = i;
 	c->addr_at = at;
+	take_limits(c); /* an exception may have ended */
 }

@@ -1685,6 +1685,31 @@ an_exception_ends_on_time(void **state)
 	assert_int_equal(w.states[DEST_DEFER], 1);
 }
 
+/* And its limits do, for a connection that goes on: one message is left here. */
+static void
+an_exception_ends_for_open_connections(void **state)
+{
+	char text[256], when[32];
+
+	(void)state;
+	(void)clock_format_rfc3339(
+	    clock_now_ms() + INT64_C(100000), when, sizeof(when));
+	memcpy(strchr(when, '.'), "Z", 2); /* whole seconds */
+	(void)snprintf(text, sizeof(text),
+	    "[DEFAULT]\nmax_messages_per_connection = 2\n"
+	    "[example.com]\nmax_messages_per_connection = 100\nuntil = %s\n",
+	    when);
+	reload(text, "");
+	deliver_one();
+	clock_test_advance_ms(101 * 1000);
+	w.due = 1;
+	more(1);
+	until(w.results == 2);
+	assert_int_equal(w.conns, 1);
+	until(w.quits == 1);
+	until(w.releases == 1);
+}
+
 /* Where the host must prove itself, whoever sits in between must not be able to
  * bounce the domain's mail by a greeting in clear text. */
 static void
@@ -1850,6 +1875,7 @@ main(void)
 		T(a_busy_connection_and_new_facts),
 		T(a_busy_connection_and_a_policy_that_lists_it),
 		T(an_exception_ends_on_time),
+		T(an_exception_ends_for_open_connections),
 		T(discovery_in_doubt),
 		T(policyd_goes),
 		T(slow_ones_make_room),
