@@ -19,10 +19,12 @@ ask(struct work *w, enum config_verb verb, uint64_t number, const char *kin,
 	const struct adm_call m = { .op = ADM_CONFIG,
 		.num = (uint64_t)verb | number << 8,
 		.args = { kin, name, pairs, who } };
+	/* whose callers have looked at its length */
+	bool text = verb == CONFIG_IMPORT || verb == CONFIG_CHANGES;
 
 	if (!api_fits(w, kin) || !api_fits(w, name) ||
-	    (verb != CONFIG_IMPORT && !api_fits(w, pairs)) ||
-	    !api_fits(w, who) || !api_want_ask(w))
+	    (!text && !api_fits(w, pairs)) || !api_fits(w, who) ||
+	    !api_want_ask(w))
 		return;
 	/* a commit reads and checks the whole set */
 	if (ask_one(w->ask, ROLE_SUPERVISOR, 0, &m, ASK_EXPLAIN_TIMEOUT_MS) < 0)

@@ -7,11 +7,15 @@
 #include "ctl/config.h"
 #include "ctl/ctl.h"
 #include "ctl/show.h"
+#include "lib/proto/admin.h"
 
 #include <stdlib.h>
 #include <string.h>
 
-enum { ASKED = 1000 };
+enum {
+	ASKED = 1000,
+	LINE_MORE = 24, /* the number and what ends the line */
+};
 
 /* {"domain": recipients} of the busiest destinations; NULL without the queue. */
 static json_t *
@@ -21,7 +25,7 @@ waiting(struct ctl *ctl, bool *ret_all)
 	const json_t *h;
 	const char *domain;
 	char path[64];
-	size_t i;
+	size_t i, left = ADM_TEXT_MAX - LINE_MORE;
 
 	(void)snprintf(
 	    path, sizeof(path), "/v1/tophosts?sort=active&limit=%d", ASKED);
@@ -36,6 +40,11 @@ waiting(struct ctl *ctl, bool *ret_all)
 		domain = json_string_value(json_object_get(h, "domain"));
 		if (domain == NULL || n == 0)
 			continue;
+		if (strlen(domain) + LINE_MORE > left) {
+			*ret_all = false; /* names as long as this many */
+			break;
+		}
+		left -= strlen(domain) + LINE_MORE;
 		old = json_object_get(queued, domain); /* another gateway */
 		(void)json_object_set_new(
 		    queued, domain, json_integer(n + json_integer_value(old)));
@@ -113,9 +122,8 @@ config_show_impact(FILE *out, const json_t *doc)
 	(void)fprintf(out,
 	    "impact: %lld destinations with %s waiting recipients%s\n",
 	    (long long)n, recipients,
-	    json_is_false(json_object_get(im, "whole"))
-		? ", of the 1,000 busiest"
-		: "");
+	    json_is_false(json_object_get(im, "whole")) ? ", of the busiest"
+							: "");
 	free(recipients);
 	json_array_foreach(json_object_get(im, "touched"), i, t)
 		show_touched(out, t);

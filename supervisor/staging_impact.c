@@ -15,7 +15,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-enum { TOLD_MAX = 100 };
+enum { TOLD_MAX = 100, TOLD_ROOM = 960 * 1024 /* of the whole answer */ };
 
 struct impact {
 	struct json *j;
@@ -137,7 +137,7 @@ one(struct impact *im, const char *domain, uint64_t recipients)
 	if (!differs(a, b) && same(from, to))
 		return;
 	im->recipients += recipients;
-	if (im->destinations++ >= TOLD_MAX)
+	if (im->destinations++ >= TOLD_MAX || buf_len(j->b) > TOLD_ROOM)
 		return;
 	json_put_obj(j, NULL);
 	json_put_str(j, "domain", domain);

@@ -232,6 +232,31 @@ def what_a_change_would_do_to_waiting_mail(w):
     contains(out, "committed as revision 2, and in force")
 
 
+@test(timeout=180)
+def a_preview_of_much_has_its_bounds(w):
+    w.changing()
+    hosts = ", ".join("%s.relay%d.test" % ("h" * 50, i) for i in range(14))
+    node = w.postern(routes={"ALL": {"hosts": hosts.replace("h", "g")}}).start()
+    node.ctl("suspenddel")
+    # more bytes of names than go with one question
+    for k in range(10):
+        node.wait_log(r"MID %d queued" % node.submit(
+            "s@here.test", ["a@%s.d%04d.test" % ("d" * 60, 100 * k + i) for i in range(100)],
+            b"Subject: x\r\n\r\nx\r\n"))
+    path = os.path.join(os.path.dirname(node.etc), "routes.txt")
+    with open(path, "w") as f:
+        f.write("[ALL]\nhosts = %s\n" % hosts + "".join("[n%d.test]\nhosts = %s\n" % (i, hosts) for i in range(1000)))
+    node.ctl("smtproutes", "import", path)
+    node.ctl("destconfig", "default", "max_connections=7", "max_messages_per_connection=7", "tls=required-verify",
+             "dane=none", "recipient_limit=70/7m", "limit_scope=mx-ip", "limit_apply=gateway",
+             "ip_preference=require-ipv4")
+    got = node.ctl("showchanges")
+    equal((got["ok"], got["count"]), (True, 1002))
+    equal(got["impact"]["whole"], False)
+    equal(got["impact"]["destinations"] > 600, True, "destinations of which is told")
+    contains(node.ctl("commit", raw=True), "of the busiest")
+
+
 @test(timeout=120)
 def bad_commits_have_file_and_line(w):
     node = w.postern(destinations={"keep.test": {"max_connections": 7}}).start()
