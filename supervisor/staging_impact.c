@@ -75,7 +75,9 @@ outcome_of(const struct conf_dest *a, const struct conf_dest *b,
 		(ra != NULL && ra->kind == CONF_ROUTE_HOSTS)))
 		return "undeliverable without an enforced policy: mta_sts = "
 		       "mandatory";
-	if (now == CONF_TLS_REQUIRED && was < now && was != CONF_TLS_REQUIRED)
+	/* preferred-verify goes in clear, too */
+	if (now == CONF_TLS_REQUIRED && was < CONF_TLS_REQUIRED_VERIFY &&
+	    was != CONF_TLS_REQUIRED)
 		return "undeliverable where a host has no TLS: tls = required";
 	if (now >= CONF_TLS_REQUIRED_VERIFY && was != now)
 		return "undeliverable where a certificate cannot be verified";

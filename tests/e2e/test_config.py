@@ -208,18 +208,21 @@ def a_commit_whose_tables_cannot_be_written_is_told(w):
 @test(timeout=120)
 def what_a_change_would_do_to_waiting_mail(w):
     w.changing()
-    node = w.postern(destinations={"a.test": {"tls": "preferred", "max_connections": 7}}).start()
+    node = w.postern(destinations={"a.test": {"tls": "preferred", "max_connections": 7},
+                                   "d.test": {"tls": "preferred-verify"}}).start()
     node.ctl("suspenddel")
-    for to in ("1@a.test", "2@a.test", "1@b.test", "1@c.test"):
+    for to in ("1@a.test", "2@a.test", "1@b.test", "1@c.test", "1@d.test"):
         mid = node.submit("s@here.test", to)
         node.wait_log(r"MID %d queued for delivery" % mid)
     node.ctl("destconfig", "edit", "a.test", "tls=required-verify", "max_connections=3")
     node.ctl("smtproutes", "new", "b.test", "hosts=/dev/null")
+    node.ctl("destconfig", "edit", "d.test", "tls=required")
     node.ctl("destconfig", "new", "nobody.test", "tls=none")
     got = node.ctl("showchanges")["impact"]
-    equal((got["destinations"], got["recipients"], got["whole"]), (2, 3, True))
+    equal((got["destinations"], got["recipients"], got["whole"]), (3, 4, True))
     told = {t["domain"]: t for t in got["touched"]}
-    equal(sorted(told), ["a.test", "b.test"])
+    equal(sorted(told), ["a.test", "b.test", "d.test"])
+    contains(told["d.test"]["outcome"], "undeliverable where a host has no TLS")
     equal((told["a.test"]["recipients"], told["a.test"]["entry"]), (2, "a.test"))
     equal(told["a.test"]["keys"], [{"key": "max_connections", "from": "7", "to": "3"},
                                    {"key": "tls", "from": "preferred", "to": "required-verify"}])
@@ -227,7 +230,7 @@ def what_a_change_would_do_to_waiting_mail(w):
     equal(told["b.test"]["keys"], [{"key": "route", "from": None, "to": "/dev/null"}])
     contains(told["b.test"]["outcome"], "discarded")
     out = node.ctl("commit", "-m", "x", raw=True)
-    contains(out, "impact: 2 destinations with 3 waiting recipients\n")
+    contains(out, "impact: 3 destinations with 4 waiting recipients\n")
     contains(out, "  a.test, 2 waiting, by [a.test]: max_connections 7 -> 3, tls preferred -> required-verify\n")
     contains(out, "committed as revision 2, and in force")
 
