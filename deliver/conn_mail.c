@@ -341,8 +341,8 @@ conn_leave(struct conn *c)
 static void
 take_limits(struct conn *c)
 {
-	c->max_messages = limits_messages(c->d->env->conf, c->plan->domain,
-	    conn_host(c)->host->name);
+	c->max_messages = limits_messages(
+	    c->d->env->conf, c->plan->domain, conn_host(c)->host->name);
 	c->paced = pace_holds(c);
 }
 
