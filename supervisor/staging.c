@@ -236,12 +236,18 @@ take_up(struct node *n)
 	struct staging *s = n->staging;
 	struct conf_revision rev;
 	struct conf_edit *edit[CONF_T_COUNT] = { NULL };
-	char why[200] = "";
+	char why[200] = "", version[CONF_VERSION];
 	size_t i;
+	int code;
 
 	if (conf_staged_load(s->history_fd, &rev) < 0)
 		return;
-	if (staging_begin(n, why, sizeof(why)) == 0 &&
+	code = staging_begin(n, why, sizeof(why));
+	(void)conf_tables_version(&rev.tables, version);
+	if (code == 0 && strcmp(version, s->base_version) == 0) {
+		/* committed, and the node died before it could say so here */
+		staging_forget(n);
+	} else if (code == 0 &&
 	    open_tables(&rev.tables, edit, why, sizeof(why)) == 0) {
 		for (i = 0; i < CONF_T_COUNT; i++) {
 			conf_edit_free(s->edit[i]);

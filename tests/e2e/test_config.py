@@ -206,6 +206,27 @@ def a_commit_whose_tables_cannot_be_written_is_told(w):
 
 
 @test(timeout=120)
+def a_death_behind_the_commit_leaves_nothing_staged(w):
+    node = w.postern(destinations={"keep.test": {"max_connections": 7}}).start()
+    staged = os.path.join(node.settings["postern"]["state_dir"], "settings", "staged")
+    node.ctl("destconfig", "edit", "keep.test", "max_connections=8")
+    node.stop()  # saves them
+    with open(staged, "rb") as f:
+        kept = f.read()
+    node.start()
+    equal(node.ctl("commit")["in_force"], True)
+    node.stop()
+    node.write = lambda: None  # the files stay as they were committed
+    # as it is when the node dies between the commit and the end of the edits
+    with open(staged, "wb") as f:
+        f.write(kept)
+    node.start()
+    equal(node.ctl("showchanges", want=None)["staged"], False)
+    equal(node.ctl("rollbackconfig")["ok"], True)
+    equal(control(node, "keep.test")["max_connections"], "7")
+
+
+@test(timeout=120)
 def what_a_change_would_do_to_waiting_mail(w):
     w.changing()
     node = w.postern(destinations={"a.test": {"tls": "preferred", "max_connections": 7},
