@@ -20,8 +20,8 @@ char *show_count(const json_t *value);
 void show_line(FILE *out, int width, const char *label, const json_t *value);
 
 /* "label     key value, key value" of an object; absent where there is none. */
-void show_flat(FILE *out, int width, const char *label, json_t *obj,
-    const char *absent);
+void show_flat(
+    FILE *out, int width, const char *label, json_t *obj, const char *absent);
 
 /* Every field of an object, one a line, what is nested below its name. */
 void show_tree(FILE *out, int indent, json_t *obj);
