@@ -187,7 +187,7 @@ conn_fail(struct conn *c, enum reason reason, const char *status,
 		dest_conn_failed(c, reason, status, text, next_host);
 	if (c->probe != NULL)
 		probe_failed(c->probe, c, reason, text, next_host);
-	else if (dest_tls_reason(reason))
+	else if (reason_is_tls(reason))
 		dest_count_refused(c->d, conn_host(c), reason);
 	conn_close(c);
 	if (dst != NULL)

@@ -351,8 +351,6 @@ void dest_conn_closed(struct conn *c, bool lost);
 /* A host did not do what the verdict wanted of it: counted by what wanted it. */
 void dest_count_refused(
     struct deliver *d, const struct verdict_host *vh, enum reason reason);
-/* A TLS policy, or what TLS proved. */
-bool dest_tls_reason(enum reason r);
 void dest_conn_ready(struct conn *c);
 void dest_conn_progress(struct conn *c); /* a message got an answer */
 

@@ -279,28 +279,6 @@ conclude_verdict(struct dest *dst)
 	conclude(dst, dv, v->reason, v->status, v->text, "");
 }
 
-bool
-dest_tls_reason(enum reason r)
-{
-	switch (r) {
-	case REASON_TLSA_INDETERMINATE:
-	case REASON_DANE_REQUIRED:
-	case REASON_DANE_FAILED:
-	case REASON_STS_MX_MISMATCH:
-	case REASON_STS_REQUIRED:
-	case REASON_STS_DISCOVERY_WAIT:
-	case REASON_STARTTLS_MISSING:
-	case REASON_TLS_HANDSHAKE_FAILED:
-	case REASON_CERT_UNTRUSTED:
-	case REASON_CERT_EXPIRED:
-	case REASON_CERT_NAME_MISMATCH:
-	case REASON_REQUIRETLS_MISSING:
-		return true;
-	default:
-		return false;
-	}
-}
-
 static void on_fresh(void *arg, struct plan *plan);
 
 /*
@@ -322,7 +300,7 @@ look_again(struct dest *dst)
 		blamed = blamed ||
 		    (v->hosts[i].attempt
 			    ? verdict_by_sts(&v->hosts[i]) &&
-				dest_tls_reason(dst->hosts[i].reason)
+				reason_is_tls(dst->hosts[i].reason)
 			    : v->hosts[i].reason == REASON_STS_MX_MISMATCH);
 	if (!blamed)
 		return false;
@@ -352,16 +330,16 @@ conclude_down(struct dest *dst)
 		enum reason r = skipped ? vh->reason : hs->reason;
 
 		all_refuse = all_refuse && !skipped && hs->refused;
-		if (!skipped && (!tls || dest_tls_reason(r))) {
+		if (!skipped && (!tls || reason_is_tls(r))) {
 			reason = r;
 			status = hs->status;
 			host = vh->host->name;
-		} else if (skipped && dest_tls_reason(r)) {
+		} else if (skipped && reason_is_tls(r)) {
 			reason = r;
 			status = verdict_status(r);
 			host = vh->host->name;
 		}
-		tls = tls || dest_tls_reason(r);
+		tls = tls || reason_is_tls(r);
 		if (at < sizeof(text))
 			at += (size_t)snprintf(text + at, sizeof(text) - at,
 			    "%s%s: %s", at > 0 ? "; " : "", vh->host->name,
@@ -699,7 +677,7 @@ dest_conn_failed(struct conn *c, enum reason reason, const char *status,
 	const struct session_end *e =
 	    c->session != NULL ? session_end(c->session) : NULL;
 
-	memo_note(dst->memo, dest_tls_reason(reason) ? MEMO_TLS : MEMO_ERROR,
+	memo_note(dst->memo, reason_is_tls(reason) ? MEMO_TLS : MEMO_ERROR,
 	    "%s: %s", c->address, text);
 	if (hs == NULL)
 		return;

@@ -46,7 +46,7 @@ hosts_new(const struct dest *dst, const struct plan *plan)
 		    : NULL;
 
 		/* what TLS failed by may be other records now */
-		if (old == NULL || dest_tls_reason(old->reason))
+		if (old == NULL || reason_is_tls(old->reason))
 			continue;
 		hosts[i] = *old;
 		if (old->addr_at >= v->hosts[i].host->n_addrs)
@@ -67,7 +67,7 @@ hosts_mark(struct dest *dst, struct host_state *hs, enum reason reason,
     const char *status, const char *text)
 {
 	hosts_failing(dst);
-	if (dest_tls_reason(hs->reason) && !dest_tls_reason(reason))
+	if (reason_is_tls(hs->reason) && !reason_is_tls(reason))
 		return;
 	hs->reason = reason;
 	(void)snprintf(hs->status, sizeof(hs->status), "%s", status);

@@ -143,28 +143,6 @@ bounce_reason_text(enum reason reason)
 	}
 }
 
-static bool
-is_tls_reason(enum reason r)
-{
-	switch (r) {
-	case REASON_TLSA_INDETERMINATE:
-	case REASON_DANE_REQUIRED:
-	case REASON_DANE_FAILED:
-	case REASON_STS_MX_MISMATCH:
-	case REASON_STS_REQUIRED:
-	case REASON_STS_DISCOVERY_WAIT:
-	case REASON_STARTTLS_MISSING:
-	case REASON_TLS_HANDSHAKE_FAILED:
-	case REASON_CERT_UNTRUSTED:
-	case REASON_CERT_EXPIRED:
-	case REASON_CERT_NAME_MISMATCH:
-	case REASON_REQUIRETLS_MISSING:
-		return true;
-	default:
-		return false;
-	}
-}
-
 /* DSN-20, DSN-31; expired: 4.4.7, or 4.7.5 when a TLS policy was in the way. */
 const char *
 bounce_status(const struct bounce_rcpt *rc, char buf[16])
@@ -173,7 +151,7 @@ bounce_status(const struct bounce_rcpt *rc, char buf[16])
 	const char *none = rc->action == BOUNCE_FAILED ? "5.0.0" : "4.0.0";
 
 	if (rc->action == BOUNCE_FAILED && rc->expired)
-		return is_tls_reason(rc->reason) ? "4.7.5" : "4.4.7";
+		return reason_is_tls(rc->reason) ? "4.7.5" : "4.4.7";
 	if (rc->action == BOUNCE_RELAYED)
 		none = "2.0.0";
 	if (smtp_status_parse(rc->status, strlen(rc->status), &st) == 0)

@@ -32,25 +32,12 @@ find(struct queue *q, uint64_t dest_id)
 	return NULL;
 }
 
+/* Could a fresh look at the policies change it? REQUIRETLS is the sender's. */
 static bool
 is_policy(uint8_t reason)
 {
-	switch ((enum reason)reason) {
-	case REASON_TLSA_INDETERMINATE:
-	case REASON_DANE_REQUIRED:
-	case REASON_DANE_FAILED:
-	case REASON_STS_MX_MISMATCH:
-	case REASON_STS_REQUIRED:
-	case REASON_STS_DISCOVERY_WAIT:
-	case REASON_STARTTLS_MISSING:
-	case REASON_TLS_HANDSHAKE_FAILED:
-	case REASON_CERT_UNTRUSTED:
-	case REASON_CERT_EXPIRED:
-	case REASON_CERT_NAME_MISMATCH:
-		return true;
-	default:
-		return false;
-	}
+	return reason != REASON_REQUIRETLS_MISSING &&
+	    reason_is_tls((enum reason)reason);
 }
 
 static bool

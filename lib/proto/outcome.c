@@ -73,3 +73,25 @@ reason_parse(const char *word)
 			return (enum reason)i;
 	return REASON_NONE;
 }
+
+bool
+reason_is_tls(enum reason r)
+{
+	switch (r) {
+	case REASON_TLSA_INDETERMINATE:
+	case REASON_DANE_REQUIRED:
+	case REASON_DANE_FAILED:
+	case REASON_STS_MX_MISMATCH:
+	case REASON_STS_REQUIRED:
+	case REASON_STS_DISCOVERY_WAIT:
+	case REASON_STARTTLS_MISSING:
+	case REASON_TLS_HANDSHAKE_FAILED:
+	case REASON_CERT_UNTRUSTED:
+	case REASON_CERT_EXPIRED:
+	case REASON_CERT_NAME_MISMATCH:
+	case REASON_REQUIRETLS_MISSING:
+		return true;
+	default:
+		return false;
+	}
+}

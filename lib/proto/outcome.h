@@ -6,6 +6,8 @@
 #ifndef POSTERN_PROTO_OUTCOME_H
 #define POSTERN_PROTO_OUTCOME_H
 
+#include <stdbool.h>
+
 enum outcome {
 	OUTCOME_DEFERRED, /* zero on purpose: what is not known is deferred */
 	OUTCOME_DELIVERED,
@@ -62,5 +64,8 @@ enum reason {
 const char *reason_word(enum reason r);
 /* The reverse; REASON_NONE when unknown. */
 enum reason reason_parse(const char *word);
+/* Did TLS, or what a policy demands of it, keep the mail away? DSNs then say
+ * 4.7.5, and another host may do better. */
+bool reason_is_tls(enum reason r);
 
 #endif
