@@ -24,6 +24,9 @@ void inquiry_put_check(struct json *j, const struct plan *p,
 /* Steps of one connection: it, and STARTTLS. Into the array that is open. */
 void inquiry_put_connection(struct json *j, const struct probe_host *ph);
 
+/* The step of a host that no connection goes to. */
+void inquiry_put_skipped(struct json *j, const struct verdict_host *vh);
+
 /* inquiry_dane.c: the steps of dane check, as above. */
 void inquiry_put_dane_check(struct json *j, const struct plan *p,
     const struct probe_host *hosts, size_t n);

@@ -162,13 +162,6 @@ put_match(struct json *j, const struct probe_host *ph)
 		    ph->cert_names);
 }
 
-static const char *
-skip_text(const struct verdict_host *vh)
-{
-	return vh->n_rules > 0 ? vh->rules[vh->n_rules - 1].text
-			       : reason_word(vh->reason);
-}
-
 void
 inquiry_put_dane_check(struct json *j, const struct plan *p,
     const struct probe_host *hosts, size_t n)
@@ -183,9 +176,7 @@ inquiry_put_dane_check(struct json *j, const struct plan *p,
 			inquiry_put_connection(j, &hosts[i]);
 			put_match(j, &hosts[i]);
 		} else {
-			diag_put(j, "mx-connect", hosts[i].vh->host->name,
-			    DIAG_SKIPPED, NULL, "not connected to: %s",
-			    skip_text(hosts[i].vh));
+			inquiry_put_skipped(j, hosts[i].vh);
 		}
 	}
 }

@@ -476,6 +476,15 @@ put_match(struct json *j, const struct plan *p, const char *host)
 }
 
 void
+inquiry_put_skipped(struct json *j, const struct verdict_host *vh)
+{
+	diag_put(j, "mx-connect", vh->host->name, DIAG_SKIPPED, NULL,
+	    "not connected to: %s",
+	    vh->n_rules > 0 ? vh->rules[vh->n_rules - 1].text
+			    : reason_word(vh->reason));
+}
+
+void
 inquiry_put_check(struct json *j, const struct plan *p,
     const struct probe_host *hosts, size_t n)
 {
@@ -489,9 +498,6 @@ inquiry_put_check(struct json *j, const struct plan *p,
 		put_match(j, p, vh->host->name);
 		put_steps(j, &hosts[i]);
 		if (!vh->attempt)
-			diag_put(j, "mx-connect", vh->host->name, DIAG_SKIPPED,
-			    NULL, "not connected to: %s",
-			    vh->n_rules > 0 ? vh->rules[vh->n_rules - 1].text
-					    : reason_word(vh->reason));
+			inquiry_put_skipped(j, vh);
 	}
 }
