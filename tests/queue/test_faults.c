@@ -17,6 +17,8 @@ struct fault {
 	int err;
 	_Atomic int left; /* times it still fails; negative: for ever */
 	_Atomic int hits;
+	_Atomic bool hold; /* the writer stops at the point, and passes it */
+	_Atomic bool held;
 };
 
 static int
@@ -24,6 +26,12 @@ fail_point(void *arg, enum store_point point)
 {
 	struct fault *f = arg;
 
+	if (point == f->at && f->hold) {
+		f->held = true;
+		while (f->hold)
+			(void)usleep(1000);
+		return 0;
+	}
 	if (point != f->at || f->left == 0)
 		return 0;
 	if (f->left > 0)
@@ -144,7 +152,7 @@ static void
 test_disk_full_accept(void **state)
 {
 	struct rig *r = rig_new(RIG_SETTINGS, NULL, MAP);
-	struct fault f = { POINT_COMMIT, -ENOSPC, 0, 0 };
+	struct fault f = { .at = POINT_COMMIT, .err = -ENOSPC };
 
 	(void)state;
 	(void)rig_send(r, "a@b.example", "c@d.example");
@@ -169,7 +177,7 @@ static void
 test_disk_full_result(void **state)
 {
 	struct rig *r = rig_new(RIG_SETTINGS, NULL, MAP);
-	struct fault f = { POINT_COMMIT, -ENOSPC, 0, 0 };
+	struct fault f = { .at = POINT_COMMIT, .err = -ENOSPC };
 	uint64_t dest;
 
 	(void)state;
@@ -199,7 +207,7 @@ static void
 test_result_refused(void **state)
 {
 	struct rig *r = rig_new(RIG_SETTINGS, NULL, MAP);
-	struct fault f = { POINT_COMMIT, PE_CORRUPT, 0, 0 };
+	struct fault f = { .at = POINT_COMMIT, .err = PE_CORRUPT };
 	uint64_t dest;
 
 	(void)state;
@@ -250,7 +258,7 @@ test_body_faults(void **state)
 	static const enum store_point points[] = { POINT_BODY_WRITE,
 		POINT_BODY_SYNC, POINT_DIR_SYNC };
 	struct rig *r = rig_new(RIG_SETTINGS, NULL, MAP);
-	struct fault f = { POINT_BODY_WRITE, -EIO, 0, 0 };
+	struct fault f = { .at = POINT_BODY_WRITE, .err = -EIO };
 	uint64_t mid;
 	size_t i;
 
@@ -347,7 +355,7 @@ static void
 test_expiry_refused(void **state)
 {
 	struct rig *r = rig_new(RIG_SETTINGS, NULL, MAP);
-	struct fault f = { POINT_COMMIT, PE_CORRUPT, 0, 0 };
+	struct fault f = { .at = POINT_COMMIT, .err = PE_CORRUPT };
 	char to[40];
 	int i;
 
@@ -361,12 +369,20 @@ test_expiry_refused(void **state)
 	f.left = -1;
 	rig_advance(r, 4 * 86400);
 	RIG_UNTIL(r, r->q.n_retry == 20); /* each alone now */
-	f.left = 2; /* all that come together, then the first of them */
+	/* they come together: the writer is busy until all are there */
+	r->q.retry_at_ms = INT64_MAX;
+	f.left = 2; /* all of them, then the first of them */
+	f.hold = true;
+	(void)rig_post(r, "", "c@busy.example");
+	RIG_UNTIL(r, f.held);
+	r->q.retry_at_ms = 1;
+	RIG_UNTIL(r, writer_waiting(r->q.writer) == 21);
+	f.hold = false;
 	RIG_UNTIL(r, writer_counters(r->q.writer)->expired == 19);
 	RIG_UNTIL(r, r->q.n_stuck == 1);
 	(void)rig_send(r, "", "c@d1.example");
 	rig_advance(r, 4 * 86400);
-	RIG_UNTIL(r, writer_counters(r->q.writer)->expired == 20);
+	RIG_UNTIL(r, writer_counters(r->q.writer)->expired == 21);
 	assert_int_equal(r->q.n_stuck, 1);
 	rig_free(r);
 }
